@@ -1,0 +1,3 @@
+"""Driftmeter watches machine-learning models in production."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,197 @@
+"""Baseline files: one Parquet file, one row per column, with a content hash that is checked on reading."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from driftmeter.model.baseline import Baseline, Chunks, ColumnBaseline, Cuts
+from driftmeter.errors import BaselineError
+from driftmeter.model.columns import Column, Role
+from driftmeter.model.bins import CategoryBins, NumericBins
+
+FORMAT_VERSION = 1
+"""Raised when a file can no longer be read by earlier releases."""
+
+_KEY = b"driftmeter.baseline"
+
+_SCHEMA = pa.schema([
+    ("role", pa.string()),
+    ("column", pa.string()),
+    ("kind", pa.string()),
+    ("edges", pa.list_(pa.float64())),
+    ("categories", pa.list_(pa.string())),
+    ("other_categories", pa.list_(pa.string())),
+    ("other_categories_truncated", pa.bool_()),
+    ("counts", pa.list_(pa.uint64())),
+    ("missing", pa.uint64()),
+    ("non_finite", pa.uint64()),
+    ("mean", pa.float64()),
+    ("stddev", pa.float64()),
+    ("min", pa.float64()),
+    ("max", pa.float64()),
+    ("quantile_edges", pa.list_(pa.float64())),
+    ("decile_edges", pa.list_(pa.float64())),
+    ("doane_edges", pa.list_(pa.float64())),
+    ("discrete", pa.bool_()),
+    ("noise", pa.list_(pa.struct([("method", pa.string()), ("a", pa.float64())]))),
+    (
+        "chunks",
+        pa.list_(
+            pa.struct([
+                ("window", pa.string()),
+                ("rows", pa.list_(pa.int64())),
+                ("squared", pa.list_(pa.float64())),
+            ])
+        ),
+    ),
+])
+
+
+def write_baseline(baseline: Baseline, path: Path) -> Baseline:
+    """Write atomically; returns the baseline with its content hash."""
+    table = pa.Table.from_pylist([_to_row(each) for each in baseline.columns], schema=_SCHEMA)
+    header = {
+        "format": FORMAT_VERSION,
+        "model": baseline.model,
+        "version": baseline.version,
+        "rows": baseline.rows,
+        "start_ns": baseline.start_ns,
+        "end_ns": baseline.end_ns,
+        "windows": list(baseline.windows),
+        "skipped": dict(baseline.skipped),
+    }
+    header["sha256"] = _content_hash(header, table)
+    table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, partial, compression="zstd")
+        partial.replace(path)
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be written: {error}") from error
+    return replace(baseline, content_hash=str(header["sha256"]))
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read and check a file; raises BaselineError that says what is wrong with it and what to do."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise BaselineError(f"{path}: there is no such baseline file; make one with: driftmeter baseline build") from None
+    except (pa.ArrowException, OSError) as error:
+        raise BaselineError(
+            f"{path}: damaged or not a baseline file ({error}); build it again with: driftmeter baseline build"
+        ) from error
+    header = _header(path, table)
+    found = dict(header)
+    expected = found.pop("sha256", None)
+    if _content_hash(found, table.replace_schema_metadata(None)) != expected:
+        raise BaselineError(f"{path}: the content does not match its hash: damaged or edited; build it again")
+    return Baseline(
+        model=header["model"],
+        version=header["version"],
+        name="file",
+        rows=header["rows"],
+        start_ns=header["start_ns"],
+        end_ns=header["end_ns"],
+        columns=tuple(_from_row(row) for row in table.to_pylist()),
+        windows=tuple(header["windows"]),
+        skipped=header["skipped"],
+        content_hash=str(expected),
+    )
+
+
+def _header(path: Path, table: pa.Table) -> dict[str, Any]:
+    raw = (table.schema.metadata or {}).get(_KEY)
+    if raw is None:
+        raise BaselineError(
+            f"{path}: a Parquet file, but not a baseline; make one from it with: driftmeter baseline build --data {path}"
+        )
+    header: dict[str, Any] = json.loads(raw)
+    if header.get("format") != FORMAT_VERSION:
+        raise BaselineError(
+            f"{path}: written in baseline format {header.get('format')}, and this release reads format "
+            f"{FORMAT_VERSION}; upgrade driftmeter, or build the baseline again with this release"
+        )
+    return header
+
+
+def _content_hash(header: dict[str, Any], table: pa.Table) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for row in table.to_pylist():
+        digest.update(json.dumps(row, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _to_row(column: ColumnBaseline) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "role": column.column.role.value,
+        "column": column.column.name,
+        "counts": column.counts,
+        "missing": column.missing,
+        "non_finite": column.non_finite,
+        "noise": [{"method": key, "a": a} for key, a in sorted(column.noise.items())],
+        "chunks": [
+            {"window": window, "rows": each.rows, "squared": each.squared}
+            for window, each in sorted(column.chunks.items())
+        ],
+    }
+    bins, cuts = column.bins, column.cuts
+    if isinstance(bins, NumericBins) and cuts is not None:
+        return row | {
+            "kind": "numeric",
+            "edges": bins.edges,
+            "mean": column.mean,
+            "stddev": column.stddev,
+            "min": column.minimum,
+            "max": column.maximum,
+            "quantile_edges": cuts.quantiles,
+            "decile_edges": cuts.deciles,
+            "doane_edges": cuts.doane,
+            "discrete": cuts.discrete,
+        }
+    assert isinstance(bins, CategoryBins)  # noqa: S101 - a column without cuts is categorical.
+    return row | {
+        "kind": "categorical",
+        "categories": bins.categories,
+        "other_categories": bins.others,
+        "other_categories_truncated": bins.others_truncated,
+    }
+
+
+def _from_row(row: dict[str, Any]) -> ColumnBaseline:
+    numeric = row["kind"] == "numeric"
+    bins: NumericBins | CategoryBins
+    if numeric:
+        bins = NumericBins(np.array(row["edges"], np.float64))
+        cuts = Cuts(
+            np.array(row["quantile_edges"], np.float64),
+            np.array(row["decile_edges"], np.float64),
+            np.array(row["doane_edges"], np.float64),
+            row["discrete"],
+        )
+    else:
+        bins = CategoryBins(
+            tuple(row["categories"]), tuple(row["other_categories"]), row["other_categories_truncated"]
+        )
+    moments = [row[key] if numeric else float("nan") for key in ("mean", "stddev", "min", "max")]
+    return ColumnBaseline(
+        Column(Role(row["role"]), row["column"]),
+        bins,
+        cuts if numeric else None,
+        np.array(row["counts"], np.uint64),
+        row["missing"],
+        row["non_finite"],
+        *moments,
+        noise={each["method"]: each["a"] for each in row["noise"]},
+        chunks={
+            each["window"]: Chunks(np.array(each["rows"], np.int64), np.array(each["squared"], np.float64))
+            for each in row["chunks"]
+        },
+    )

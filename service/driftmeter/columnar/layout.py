@@ -1,0 +1,122 @@
+"""Shapes of the flat int64 arrays between the wire decoder and the columns.
+
+All arrays are C-contiguous int64, one record per row, so that a record lies in one or two cache lines and kernels
+take few arguments. The names below are positions in a record.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+# What an attribute's value is.
+EMPTY, STRING, BOOL, INT, DOUBLE, BYTES, NESTED, REFERENCE = range(8)
+"""No value set; scalars; bytes; an array or a map; an index into a string table, which traces have not."""
+
+# Attribute: 4 words.
+ATTRIBUTE_FIELD, ATTRIBUTE_TYPE, ATTRIBUTE_VALUE, ATTRIBUTE_LENGTH = range(4)
+ATTRIBUTE_WORDS = 4
+"""Field number; type; the number's bits, or the offset of the text's first byte; the text's length. For NESTED
+offset and length are those of the whole KeyValue message."""
+
+# Span: 16 words.
+(
+    SPAN_START,
+    SPAN_END,
+    SPAN_TRACE_ID,
+    SPAN_ID,
+    SPAN_ERROR,
+    SPAN_DROPPED,
+    SPAN_FIRST,
+    SPAN_STOP,
+    SPAN_SCOPE,
+    SPAN_SPECIAL,
+) = range(10)
+SPAN_KEY, SPAN_THRESHOLD, SPAN_GROUP = 13, 14, 15
+SPAN_WORDS = 16
+"""Times in nanoseconds; offsets of the ids, -1 when not valid; 1 when the status is ERROR; dropped attributes; its
+attributes are rows [FIRST, STOP); row of its scope; four words from SPECIAL on: the attribute that gives model, version,
+stage and prediction id at any level, -1 for none; 64-bit identity; sampling threshold; its group, set later."""
+
+# Scope with its resource: 10 words.
+SCOPE_RESOURCE_FIRST, SCOPE_RESOURCE_STOP, SCOPE_FIRST, SCOPE_STOP, SCOPE_SPECIAL = range(5)
+SCOPE_BEARING = 8
+SCOPE_WORDS = 9
+"""Attributes of the resource and of the scope; four specials as for spans; 1 when a feature, prediction or label is
+among them."""
+
+# Fields that are not columns.
+MODEL, VERSION, STAGE, PREDICTION_ID = range(4)
+SPECIALS = 4
+"""Fields from SPECIALS on are columns, numbered in order of first appearance."""
+
+# Key: 6 words. `KEY_OF_FIELD` is indexed by field, the others by key.
+KEY_HASH, KEY_OFFSET, KEY_LENGTH, KEY_FIELD, KEY_BEARING, KEY_OF_FIELD = range(6)
+KEY_WORDS = 6
+
+# Position: the key that the newest span had as its n-th attribute.
+POSITIONS = 256
+
+# State: counters and results of a run.
+(
+    ERROR_OFFSET,
+    ERROR_REASON,
+    ATTRIBUTES,
+    SPANS,
+    SCOPES,
+    KEYS,
+    FIELDS,
+    RECEIVED,
+    IGNORED,
+    NO_TIMESTAMP,
+    FUTURE,
+    OUT_KEY_OFFSET,
+    OUT_KEY_LENGTH,
+    OUT_TYPE,
+    OUT_VALUE,
+    OUT_LENGTH,
+    RESOURCE_FIRST,
+    RESOURCE_STOP,
+    SEED,
+) = range(19)
+STATE_WORDS = 19
+
+# Why a request is refused. 0 is reserved for "arrays too small".
+FULL, TRUNCATED, VARINT, TAG, GROUP, UTF8, DEPTH = range(7)
+REASONS = {
+    TRUNCATED: "a length reaches beyond the end of its message",
+    VARINT: "a number has more than ten bytes or its message ends inside it",
+    TAG: "a field has no valid number or wire type",
+    GROUP: "a group does not end where it must",
+    UTF8: "a text is not UTF-8",
+    DEPTH: "messages are nested deeper than 100 levels",
+}
+
+
+class Flat(NamedTuple):
+    """Room for one decoded request; see the names above for what a row holds."""
+
+    attributes: Ints
+    spans: Ints
+    scopes: Ints
+    keys: Ints
+    slots: npt.NDArray[np.int32]
+    positions: Ints
+    stack: Ints
+    state: Ints
+
+
+def make_flat(attributes: int, spans: int, scopes: int, keys: int) -> Flat:
+    """Room for the given numbers of records; `keys` is a power of two."""
+    return Flat(
+        attributes=np.empty((attributes, ATTRIBUTE_WORDS), np.int64),
+        spans=np.empty((spans, SPAN_WORDS), np.int64),
+        scopes=np.empty((scopes, SCOPE_WORDS), np.int64),
+        keys=np.empty((keys + SPECIALS, KEY_WORDS), np.int64),
+        slots=np.empty(2 * keys, np.int32),
+        positions=np.empty((POSITIONS, 4), np.int64),
+        stack=np.empty((101, 2), np.int64),
+        state=np.empty(STATE_WORDS, np.int64),
+    )

@@ -1,0 +1,342 @@
+"""A whole ExportTraceServiceRequest into the flat arrays of `layout`."""
+# ruff: noqa: PLR0913, PLR0911, PLR0912, C901 - kernels take arrays one by one, and leave at the first fault.
+
+from driftmeter.columnar.attributes import any_attribute, span_attribute
+from driftmeter.columnar.identity import sampling_threshold, span_key, valid_id
+from driftmeter.columnar.layout import (
+    ATTRIBUTE_FIELD,
+    ATTRIBUTE_LENGTH,
+    ATTRIBUTE_TYPE,
+    ATTRIBUTES,
+    DOUBLE,
+    EMPTY,
+    FIELDS,
+    FULL,
+    FUTURE,
+    IGNORED,
+    KEY_BEARING,
+    KEY_OF_FIELD,
+    MODEL,
+    NO_TIMESTAMP,
+    OUT_KEY_OFFSET,
+    POSITIONS,
+    RECEIVED,
+    RESOURCE_FIRST,
+    RESOURCE_STOP,
+    SCOPE_BEARING,
+    SCOPE_FIRST,
+    SCOPE_RESOURCE_FIRST,
+    SCOPE_RESOURCE_STOP,
+    SCOPE_SPECIAL,
+    SCOPE_STOP,
+    SCOPES,
+    SPAN_DROPPED,
+    SPAN_END,
+    SPAN_ERROR,
+    SPAN_FIRST,
+    SPAN_GROUP,
+    SPAN_ID,
+    SPAN_KEY,
+    SPAN_SCOPE,
+    SPAN_SPECIAL,
+    SPAN_START,
+    SPAN_STOP,
+    SPAN_THRESHOLD,
+    SPAN_TRACE_ID,
+    SPANS,
+    SPECIALS,
+    STRING,
+    UTF8,
+    Flat,
+    Ints,
+)
+from driftmeter.columnar.memory import Bytes, load64, valid_utf8
+from driftmeter.columnar.naming import Naming
+from driftmeter.columnar.schema import REQUEST, RESOURCE, RESOURCE_SPANS, SCOPE, SCOPE_SPANS, SPAN, STATUS, Table
+from driftmeter.columnar.wire import fail, read_size, read_tag, read_varint, skip_field
+from driftmeter.model.compiled import jit
+
+# Tags of the fields that are read: field number * 8 + wire type.
+_RESOURCE_SPANS = 0x0A
+_RESOURCE, _SCOPE, _SCOPE_SPANS, _SPANS = 0x0A, 0x0A, 0x12, 0x12
+_RESOURCE_ATTRIBUTES, _SCOPE_ATTRIBUTES = 0x0A, 0x1A
+_TRACE_ID, _SPAN_ID, _TRACE_STATE, _ATTRIBUTES = 0x0A, 0x12, 0x1A, 0x4A
+_START, _END, _DROPPED, _STATUS = 0x39, 0x41, 0x50, 0x7A
+_STATUS_CODE = 0x18
+_STATUS_ERROR = 2
+_SPAN_DEPTH = 3  # Below request, resource spans and scope spans.
+
+
+@jit
+def decode_request(buffer: Bytes, size: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat) -> int:
+    """Decode the first `size` bytes; return 0, or -1 with the fault in the state.
+
+    Spans that are not feature-bearing, have no end or end after `not_after_ns` are counted and not kept.
+    """
+    state, stack = flat.state, flat.stack
+    state[ATTRIBUTES : FUTURE + 1] = 0
+    state[FIELDS] = SPECIALS
+    flat.slots[:] = -1
+    flat.positions[:, 1] = -1
+    position = 0
+    while position < size:
+        tag, position = read_tag(buffer, position, size, state)
+        if position < 0:
+            return -1
+        if tag == _RESOURCE_SPANS:
+            begin, position = read_size(buffer, position, size, state)
+            if position < 0 or _resource_spans(buffer, begin, position, not_after_ns, naming, table, flat) < 0:
+                return -1
+        else:
+            position = skip_field(buffer, position, size, tag, REQUEST, 0, table, stack, state)
+            if position < 0:
+                return -1
+    return 0
+
+
+@jit
+def _owner_attributes(
+    buffer: Bytes, position: int, end: int, message: int, naming: Naming, table: Table, flat: Flat
+) -> int:
+    """Attributes of a Resource or an InstrumentationScope."""
+    state, stack = flat.state, flat.stack
+    attribute_tag, depth = (_RESOURCE_ATTRIBUTES, 2) if message == RESOURCE else (_SCOPE_ATTRIBUTES, 3)
+    while position < end:
+        tag, position = read_tag(buffer, position, end, state)
+        if position < 0:
+            return -1
+        if tag == attribute_tag:
+            position = any_attribute(buffer, position, end, depth + 1, naming, table, flat)
+        else:
+            position = skip_field(buffer, position, end, tag, message, depth, table, stack, state)
+        if position < 0:
+            return -1
+    return position
+
+
+@jit
+def _collect_owner(
+    buffer: Bytes, position: int, end: int, message: int, naming: Naming, table: Table, flat: Flat
+) -> int:
+    """Attributes of the Resource of a ResourceSpans, or of the scope of a ScopeSpans, wherever they stand in it.
+
+    They are needed before the first span, and may come last or in several pieces. Other fields are checked later.
+    """
+    state, stack = flat.state, flat.stack
+    owner = RESOURCE if message == RESOURCE_SPANS else SCOPE
+    depth = 1 if message == RESOURCE_SPANS else 2
+    while position < end:
+        tag, position = read_tag(buffer, position, end, state)
+        if position < 0:
+            return -1
+        if tag & 7 == 2:  # Only steps over lengths: the spans in them come later.
+            begin, position = read_size(buffer, position, end, state)
+            # Both owners are field 1.
+            if position < 0 or (
+                tag == _RESOURCE and _owner_attributes(buffer, begin, position, owner, naming, table, flat) < 0
+            ):
+                return -1
+        else:
+            position = skip_field(buffer, position, end, tag, message, depth, table, stack, state)
+            if position < 0:
+                return -1
+    return position
+
+
+@jit
+def _resource_spans(
+    buffer: Bytes, position: int, end: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
+) -> int:
+    state, stack = flat.state, flat.stack
+    state[RESOURCE_FIRST] = state[ATTRIBUTES]
+    if _collect_owner(buffer, position, end, RESOURCE_SPANS, naming, table, flat) < 0:
+        return -1
+    state[RESOURCE_STOP] = state[ATTRIBUTES]
+    while position < end:
+        tag, position = read_tag(buffer, position, end, state)
+        if position < 0:
+            return -1
+        if tag == _SCOPE_SPANS:
+            begin, position = read_size(buffer, position, end, state)
+            if position < 0 or _scope_spans(buffer, begin, position, not_after_ns, naming, table, flat) < 0:
+                return -1
+        elif tag == _RESOURCE:
+            position = read_size(buffer, position, end, state)[1]
+        else:
+            position = skip_field(buffer, position, end, tag, RESOURCE_SPANS, 1, table, stack, state)
+        if position < 0:
+            return -1
+    return position
+
+
+@jit
+def _begin_scope(flat: Flat, first: int) -> int:
+    """Add a row to `flat.scopes` for the resource's attributes and those from `first` on; -1 when there is no room."""
+    state, scopes = flat.state, flat.scopes
+    row = state[SCOPES]
+    if row >= scopes.shape[0]:
+        return fail(state, 0, FULL)
+    state[SCOPES] = row + 1
+    scopes[row, SCOPE_RESOURCE_FIRST], scopes[row, SCOPE_RESOURCE_STOP] = state[RESOURCE_FIRST], state[RESOURCE_STOP]
+    scopes[row, SCOPE_FIRST], scopes[row, SCOPE_STOP] = first, state[ATTRIBUTES]
+    scopes[row, SCOPE_SPECIAL : SCOPE_SPECIAL + SPECIALS] = -1
+    scopes[row, SCOPE_BEARING] = 0
+    for level in (SCOPE_RESOURCE_FIRST, SCOPE_FIRST):
+        for attribute in range(scopes[row, level], scopes[row, level + 1]):
+            field = flat.attributes[attribute, ATTRIBUTE_FIELD]
+            if field < SPECIALS:
+                scopes[row, SCOPE_SPECIAL + field] = attribute
+            else:
+                scopes[row, SCOPE_BEARING] |= _bearing(flat, field)
+    return int(row)
+
+
+@jit
+def _bearing(flat: Flat, field: int) -> int:
+    """1 when a span with this column is feature-bearing."""
+    return int(flat.keys[flat.keys[field, KEY_OF_FIELD], KEY_BEARING])
+
+
+@jit
+def _scope_spans(
+    buffer: Bytes, position: int, end: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
+) -> int:
+    state, stack = flat.state, flat.stack
+    first = state[ATTRIBUTES]
+    if _collect_owner(buffer, position, end, SCOPE_SPANS, naming, table, flat) < 0:
+        return -1
+    scope = _begin_scope(flat, first)
+    if scope < 0:
+        return -1
+    while position < end:
+        tag, position = read_tag(buffer, position, end, state)
+        if position < 0:
+            return -1
+        if tag == _SPANS:
+            begin, position = read_size(buffer, position, end, state)
+            if position < 0 or _span(buffer, begin, position, scope, not_after_ns, naming, table, flat) < 0:
+                return -1
+        elif tag == _SCOPE:
+            position = read_size(buffer, position, end, state)[1]
+        else:
+            position = skip_field(buffer, position, end, tag, SCOPE_SPANS, 2, table, stack, state)
+        if position < 0:
+            return -1
+    return position
+
+
+@jit
+def _status(buffer: Bytes, position: int, end: int, span: Ints, table: Table, flat: Flat) -> int:
+    """Read whether a Status says ERROR; the code is an int32, so the bits above 32 do not count."""
+    state, stack = flat.state, flat.stack
+    while position < end:
+        tag, position = read_tag(buffer, position, end, state)
+        if position < 0:
+            return -1
+        if tag == _STATUS_CODE:
+            code, position = read_varint(buffer, position, end, state)
+            span[SPAN_ERROR] = int(code & 0xFFFF_FFFF == _STATUS_ERROR)
+        else:
+            position = skip_field(buffer, position, end, tag, STATUS, _SPAN_DEPTH + 1, table, stack, state)
+        if position < 0:
+            return -1
+    return position
+
+
+@jit
+def _span_field(buffer: Bytes, position: int, end: int, tag: int, span: Ints, table: Table, flat: Flat) -> int:
+    """Read one field of a span other than its attributes; return the position behind it."""
+    state, stack = flat.state, flat.stack
+    if tag in (_START, _END) and position + 8 <= end:
+        span[SPAN_START if tag == _START else SPAN_END] = load64(buffer, position)
+        return position + 8
+    if tag in (_TRACE_ID, _SPAN_ID):
+        begin, stop = read_size(buffer, position, end, state)
+        valid = stop >= 0 and valid_id(buffer, begin, stop - begin, 16 if tag == _TRACE_ID else 8)
+        span[SPAN_TRACE_ID if tag == _TRACE_ID else SPAN_ID] = begin if valid else -1
+        return stop
+    if tag == _TRACE_STATE:
+        begin, stop = read_size(buffer, position, end, state)
+        if stop >= 0:
+            if not valid_utf8(buffer, begin, stop - begin):
+                return fail(state, begin, UTF8)
+            span[SPAN_THRESHOLD] = sampling_threshold(buffer, begin, stop)
+        return stop
+    if tag == _DROPPED:
+        value, position = read_varint(buffer, position, end, state)
+        span[SPAN_DROPPED] = value & 0xFFFF_FFFF
+        return position
+    if tag == _STATUS:
+        begin, stop = read_size(buffer, position, end, state)
+        return stop if stop < 0 else _status(buffer, begin, stop, span, table, flat)
+    return skip_field(buffer, position, end, tag, SPAN, _SPAN_DEPTH, table, stack, state)
+
+
+@jit
+def _span(
+    buffer: Bytes,
+    position: int,
+    end: int,
+    scope: int,
+    not_after_ns: int,
+    naming: Naming,
+    table: Table,
+    flat: Flat,
+) -> int:
+    """Decode one span into the next free row, and keep it when it is to be counted."""
+    state = flat.state
+    row = state[SPANS]
+    if row >= flat.spans.shape[0]:
+        return fail(state, position, FULL)
+    span, owner = flat.spans[row], flat.scopes[scope]
+    span[:] = 0
+    span[SPAN_TRACE_ID] = span[SPAN_ID] = -1
+    for special in range(SPECIALS):
+        span[SPAN_SPECIAL + special] = owner[SCOPE_SPECIAL + special]
+    bearing = owner[SCOPE_BEARING]
+    first = state[ATTRIBUTES]
+    begin, ordinal = position, 0
+    while position < end:
+        tag, position = read_tag(buffer, position, end, state)
+        if position < 0:
+            return -1
+        if tag == _ATTRIBUTES:
+            row = state[ATTRIBUTES]
+            position = span_attribute(buffer, position, end, ordinal, _SPAN_DEPTH + 1, naming, table, flat)
+            place = ordinal & (POSITIONS - 1)
+            ordinal += 1
+            field = flat.positions[place, 2]
+            if 0 <= field < SPECIALS:
+                span[SPAN_SPECIAL + field] = row
+            bearing |= flat.positions[place, 3]
+        else:
+            position = _span_field(buffer, position, end, tag, span, table, flat)
+        if position < 0:
+            return -1
+    span[SPAN_FIRST], span[SPAN_STOP], span[SPAN_SCOPE] = first, state[ATTRIBUTES], scope
+    state[RECEIVED] += 1
+    refusal = _refusal(flat, span, bearing, not_after_ns)
+    if refusal:
+        state[refusal] += 1
+        state[ATTRIBUTES] = first
+        return position
+    span[SPAN_KEY] = span_key(buffer, span[SPAN_TRACE_ID], span[SPAN_ID], begin, end)
+    state[SPANS] += 1
+    return position
+
+
+@jit
+def _refusal(flat: Flat, span: Ints, bearing: int, not_after_ns: int) -> int:
+    """The counter of the state that a span not to be kept belongs to; 0 for a span to be kept."""
+    model = span[SPAN_SPECIAL + MODEL]
+    if bearing == 0 or model < 0:
+        return IGNORED
+    kind = flat.attributes[model, ATTRIBUTE_TYPE]
+    if kind == EMPTY or kind > DOUBLE or (kind == STRING and flat.attributes[model, ATTRIBUTE_LENGTH] == 0):
+        return IGNORED
+    if span[SPAN_END] == 0:
+        return NO_TIMESTAMP
+    # The time is unsigned on the wire: what does not fit into int64 is a far future.
+    if span[SPAN_END] < 0 or span[SPAN_END] > not_after_ns:
+        return FUTURE
+    return 0

@@ -1,0 +1,1 @@
+"""Counts and a baseline to findings: all methods, then the verdict."""

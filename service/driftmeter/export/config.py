@@ -1,0 +1,179 @@
+"""Where results go, and how often."""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from driftmeter.errors import ConfigError
+from driftmeter.model.windows import parse_duration_ns
+
+RESERVED_HEADERS = frozenset({
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "retry-attempt",
+    "transfer-encoding",
+    "user-agent",
+    "x-prometheus-remote-write-version",
+})
+"""HTTP headers that belong to the protocol and cannot be configured, in lower case."""
+
+PORT_MAX = 65_535
+
+
+def _duration(text: str) -> str:
+    try:
+        parse_duration_ns(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[ipv6]:port`; raises ValueError when `text` is neither."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+        raise ValueError(f"{text!r} is not an address: write host:port, such as 127.0.0.1:9464 or [::1]:9464")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _address(text: str) -> str:
+    split_address(text)
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine itself, by name or by address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+"""A whole number and a unit: 250ms, 30s, 5m, 1h."""
+
+Address = Annotated[str, AfterValidator(_address)]
+"""host:port, or [ipv6]:port."""
+
+
+class ScrapeConfig(BaseModel):
+    """The pages `/metrics`, `/healthz` and `/readyz`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    listen: Address | None = "127.0.0.1:9464"
+    """Address to answer HTTP on; null serves nothing. Example: 0.0.0.0:9464."""
+
+
+class RemoteWriteConfig(BaseModel):
+    """Prometheus remote write 1.0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    url: str | None = None
+    """Where to send to; null sends nothing. Example: http://prometheus:9090/api/v1/write."""
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    """Further HTTP headers, such as X-Scope-OrgID. Those of the protocol itself cannot be set."""
+    bearer_token_file: str | None = None
+    """File holding a bearer token, read anew for each attempt so that it can be rotated; null sends none."""
+    timeout: Duration = "30s"
+    """Longest time of one attempt."""
+    max_age: Duration = "2h"
+    """A request that could not be delivered for so long is dropped and counted as `too_old`."""
+    queue_samples: int = Field(default=1_000_000, ge=1)
+    """Most samples waiting to be sent; beyond it the oldest are dropped and counted as `queue_full`. About 40 bytes
+    of memory each."""
+    max_samples_per_send: int = Field(default=2_000, ge=1)
+    """Most samples in one request."""
+    job: str = "driftmeter"
+    """Value of the label `job` of every series, and `service.name` of OTLP metrics."""
+    instance: str | None = None
+    """Value of the label `instance` of every series, and `service.instance.id` of OTLP metrics; null takes the
+    machine's host name. Services that write to one Prometheus must differ in it."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise ValueError(f"{url!r} is not a URL: write http://host:port/path or https://host/path")
+        return url
+
+    @model_validator(mode="after")
+    def _check_headers(self) -> "RemoteWriteConfig":
+        names = {name.lower() for name in self.headers}
+        if reserved := sorted(names & RESERVED_HEADERS):
+            raise ValueError(f"headers that belong to the protocol cannot be set: {', '.join(reserved)}")
+        if self.bearer_token_file is not None and "authorization" in names:
+            raise ValueError("set either bearer_token_file or the header Authorization, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _check_queue(self) -> "RemoteWriteConfig":
+        if self.queue_samples < self.max_samples_per_send:
+            raise ValueError("queue_samples must not be smaller than max_samples_per_send")
+        return self
+
+
+class OtlpConfig(BaseModel):
+    """OTLP metrics over gRPC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    endpoint: Address | None = None
+    """Where to send to; null sends nothing. Example: collector:4317."""
+    insecure: bool | None = None
+    """True sends without TLS; null does so only to this machine itself."""
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    """gRPC metadata sent with every request, such as an API key; names in lower case."""
+    timeout: Duration = "10s"
+    """Longest time of one attempt."""
+    max_age: Duration = "2h"
+    """A request that could not be delivered for so long is dropped and counted as `too_old`."""
+    queue_samples: int = Field(default=200_000, ge=1)
+    """Most data points waiting to be sent; beyond it the oldest are dropped and counted as `queue_full`. About 100 bytes
+    of memory each."""
+    max_samples_per_send: int = Field(default=2_000, ge=1)
+    """Most data points in one request. 2000 stay well below the 4 MiB that gRPC servers accept by default."""
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: Mapping[str, str]) -> Mapping[str, str]:
+        wrong = sorted(name for name in headers if name != name.lower() or name.startswith("grpc-"))
+        if wrong:
+            raise ValueError(f"gRPC metadata names are in lower case and do not start with grpc-: {', '.join(wrong)}")
+        return headers
+
+    @model_validator(mode="after")
+    def _check_queue(self) -> "OtlpConfig":
+        if self.queue_samples < self.max_samples_per_send:
+            raise ValueError("queue_samples must not be smaller than max_samples_per_send")
+        return self
+
+    @property
+    def without_tls(self) -> bool:
+        """Whether to send without TLS."""
+        if self.insecure is not None:
+            return self.insecure
+        return self.endpoint is not None and is_loopback(split_address(self.endpoint)[0])
+
+
+class ExportConfig(BaseModel):
+    """Where results go, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    interval: Duration = "30s"
+    """Time between two sendings of the current values. Newly evaluated windows are sent at once besides."""
+    scrape: ScrapeConfig = Field(default_factory=ScrapeConfig)
+    """The pages `/metrics`, `/healthz` and `/readyz`."""
+    remote_write: RemoteWriteConfig = Field(default_factory=RemoteWriteConfig)
+    """Prometheus remote write 1.0."""
+    otlp: OtlpConfig = Field(default_factory=OtlpConfig)
+    """OTLP metrics over gRPC."""

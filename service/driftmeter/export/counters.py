@@ -1,0 +1,162 @@
+"""What is counted over all windows since the start of the service: predictions, errors, durations, verdicts."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftmeter.export.points import HEADLINE_METHOD, as_points, empty_points
+from driftmeter.model.predictions import ModelKey
+
+DURATION_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the duration buckets, inclusive; one more bucket holds all above."""
+
+RESULTS = ("ok", "drifted", "insufficient", "uncalibrated")
+"""Results of an evaluated window: values of the label `result` of `ml_evaluated_windows_total`."""
+
+_GROUP = ("model", "version", "stage", "window")
+_IDENTITY = ("model", "version", "stage")
+_BUCKETS = (*(f"{bound:g}" for bound in DURATION_BOUNDS_SECONDS), "+Inf")
+_NS_PER_SECOND = 1e9
+
+
+def bucket_durations(durations_ns: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], float]:
+    """Counts of durations per bucket, int64 of shape (len(DURATION_BOUNDS_SECONDS) + 1,), and their sum in seconds.
+
+    Negative durations, from clocks that were set back, count as zero.
+    """
+    seconds = np.maximum(durations_ns, 0) / _NS_PER_SECOND
+    buckets = np.searchsorted(np.array(DURATION_BOUNDS_SECONDS), seconds, side="left")
+    return np.bincount(buckets, minlength=len(_BUCKETS)).astype(np.int64), float(seconds.sum())
+
+
+@dataclass(slots=True)
+class _Totals:
+    """Counts of one model."""
+
+    rows: int = 0
+    errors: int = 0
+    buckets: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(_BUCKETS), np.int64))
+    seconds: float = 0.0
+
+
+class ResultCounters:
+    """Sums since the start of the service, safe to feed and read from several threads.
+
+    Args:
+        start_ns: Since when is counted, nanoseconds since the Unix epoch; 0 when unknown.
+    """
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self._lock = threading.Lock()
+        self._totals: dict[ModelKey, _Totals] = {}
+        self._windows = _empty(*_GROUP, "result")
+        self._features = _empty(*_GROUP, "feature")
+
+    def add_predictions(
+        self, key: ModelKey, rows: int, errors: int, duration_counts: npt.NDArray[np.int64], duration_sum_seconds: float
+    ) -> None:
+        """Count predictions of one model.
+
+        Args:
+            key: The model.
+            rows: Number of predictions.
+            errors: How many of them failed.
+            duration_counts: How many fell into each bucket, int64 of shape (len(DURATION_BOUNDS_SECONDS) + 1,).
+            duration_sum_seconds: Sum of their durations.
+        """
+        with self._lock:
+            totals = self._totals.setdefault(key, _Totals())
+            totals.rows += rows
+            totals.errors += errors
+            totals.buckets = totals.buckets + duration_counts
+            totals.seconds += duration_sum_seconds
+
+    def add_findings(self, findings: pl.DataFrame) -> None:
+        """Count evaluated windows and the features that drifted in them.
+
+        Args:
+            findings: `FINDINGS_SCHEMA`; whole windows, each passed once, so no later revisions.
+        """
+        findings = findings.filter(
+            (pl.col("segment").fill_null("") == "") & (pl.col("method") == HEADLINE_METHOD)
+        ).with_columns(pl.col(_IDENTITY).fill_null(""))
+        windows = _count_windows(findings)
+        features = _count_features(findings)
+        with self._lock:
+            self._windows = _added(self._windows, windows)
+            self._features = _added(self._features, features)
+
+    def points(self, timestamp_ms: int) -> pl.DataFrame:
+        """All counters as points, stamped with `timestamp_ms`."""
+        with self._lock:
+            keys = list(self._totals)
+            totals = [self._totals[key] for key in keys]
+            windows, features = self._windows, self._features
+            parts = [_total_points(keys, totals)] if keys else []
+        parts += [
+            windows.with_columns(metric=pl.lit("ml_evaluated_windows_total")),
+            features.with_columns(metric=pl.lit("ml_feature_drifted_windows_total")),
+        ]
+        stamped = [as_points(part.with_columns(timestamp_ms=pl.lit(timestamp_ms))) for part in parts]
+        return pl.concat(stamped) if stamped else empty_points()
+
+
+def _empty(*labels: str) -> pl.DataFrame:
+    return pl.DataFrame(schema={**dict.fromkeys(labels, pl.String), "value": pl.Int64})
+
+
+def _added(sums: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """Both tables as one, values of equal labels added; the order of first appearance is kept."""
+    labels = [name for name in sums.columns if name != "value"]
+    both = pl.concat([sums, more.select(sums.columns)])
+    return both.group_by(labels, maintain_order=True).agg(pl.col("value").sum())
+
+
+def _count_windows(findings: pl.DataFrame) -> pl.DataFrame:
+    """1 for the result of each window and 0 for the others, so that every series exists from its first window on."""
+    detected = pl.col("detected")
+    result = (
+        pl.when(detected.any())
+        .then(pl.lit("drifted"))
+        .when(detected.is_not_null().any())
+        .then(pl.lit("ok"))
+        .when((pl.col("reason") == "insufficient").fill_null(False).all())
+        .then(pl.lit("insufficient"))
+        .otherwise(pl.lit("uncalibrated"))
+    )
+    windows = findings.group_by(*_GROUP, "window_index", maintain_order=True).agg(actual=result)
+    every = windows.join(pl.DataFrame({"result": RESULTS}), how="cross")
+    return every.with_columns(value=(pl.col("actual") == pl.col("result")).cast(pl.Int64))
+
+
+def _count_features(findings: pl.DataFrame) -> pl.DataFrame:
+    """1 for each feature and window with drift, 0 for those without."""
+    features = findings.filter(pl.col("role") == "feature")
+    return features.select(*_GROUP, feature=pl.col("column"), value=pl.col("detected").fill_null(False).cast(pl.Int64))
+
+
+def _total_points(keys: list[ModelKey], totals: list[_Totals]) -> pl.DataFrame:
+    """Predictions, errors and duration histogram of every model, without a time."""
+    cumulative = np.cumsum([total.buckets for total in totals], axis=1)
+    columns: dict[tuple[str, str], Sequence[float] | npt.NDArray[np.int64]] = {
+        ("ml_predictions_total", ""): [total.rows for total in totals],
+        ("ml_inference_errors_total", ""): [total.errors for total in totals],
+        ("ml_inference_duration_seconds_sum", ""): [total.seconds for total in totals],
+        ("ml_inference_duration_seconds_count", ""): cumulative[:, -1],
+        **{
+            ("ml_inference_duration_seconds_bucket", bound): cumulative[:, index]
+            for index, bound in enumerate(_BUCKETS)
+        },
+    }
+    models = pl.DataFrame(keys, schema=dict.fromkeys(_IDENTITY, pl.String), orient="row")
+    return pl.concat(
+        [
+            models.with_columns(metric=pl.lit(metric), le=pl.lit(le), value=pl.Series(values, dtype=pl.Float64))
+            for (metric, le), values in columns.items()
+        ]
+    )

@@ -1,0 +1,112 @@
+"""The newest values of every model and window length. Decides what is current, what ended and what is stale."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from driftmeter.export.evaluated import EvaluatedWindow
+from driftmeter.export.points import SERIES, empty_points, stale_values
+from driftmeter.model.predictions import ModelKey
+
+SILENCE_NS_MIN = 600 * 10**9
+"""A model is never called silent sooner, however short its windows: ten minutes."""
+
+SILENT_WINDOWS = 3
+"""A model is silent when no window was evaluated for this many window lengths."""
+
+
+class Group(NamedTuple):
+    """What has one current window: a model and a window length by its name."""
+
+    key: ModelKey
+    window: str
+
+
+class Age(NamedTuple):
+    """Orders the windows of a group, and the revisions of one window."""
+
+    end_ns: int
+    window_index: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A group's current window."""
+
+    age: Age
+    points: pl.DataFrame
+    updated_ns: int
+    silence_ns: int
+
+
+def group_of(evaluated: EvaluatedWindow) -> Group:
+    """The group that a window belongs to."""
+    return Group(evaluated.key, evaluated.window.name)
+
+
+def age_of(evaluated: EvaluatedWindow) -> Age:
+    """A window's place among those of its group; windows without an end are ordered by their index."""
+    return Age(evaluated.end_ns or 0, evaluated.window_index, evaluated.revision)
+
+
+def silence_ns_of(evaluated: EvaluatedWindow) -> int:
+    """After how long without a further window a group counts as silent.
+
+    A window by rows is as long as the time that its rows span.
+    """
+    length_ns = evaluated.window.length_ns
+    if evaluated.window.by_rows and evaluated.start_ns is not None and evaluated.end_ns is not None:
+        length_ns = evaluated.end_ns - evaluated.start_ns
+    return max(SILENT_WINDOWS * length_ns, SILENCE_NS_MIN)
+
+
+def stamped(points: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
+    """The same points at another time."""
+    return points.with_columns(timestamp_ms=pl.lit(timestamp_ms, dtype=pl.Int64))
+
+
+def as_stale(points: pl.DataFrame) -> pl.DataFrame:
+    """A stale marker for each series of `points`."""
+    return points.with_columns(stale_values(points.height))
+
+
+class CurrentValues:
+    """Keeps the points of the newest evaluated window of every group. No I/O, no clock, not for several threads."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Group, _Entry] = {}
+
+    def update(self, evaluated: EvaluatedWindow, points: pl.DataFrame, now_ns: int) -> pl.DataFrame | None:
+        """Take over a window, unless a newer window or revision is there already.
+
+        Args:
+            evaluated: The window.
+            points: Its points.
+            now_ns: Wall-clock time, nanoseconds since the Unix epoch.
+
+        Returns:
+            Its points and a stale marker for each series of the group that it does not continue; None when the window
+            is not newer than the current one.
+        """
+        group, age = group_of(evaluated), age_of(evaluated)
+        entry = self._entries.get(group)
+        if entry is not None and age <= entry.age:
+            return None
+        self._entries[group] = _Entry(age, points, now_ns, silence_ns_of(evaluated))
+        if entry is None:
+            return points
+        ended = entry.points.join(points, on=SERIES, how="anti", maintain_order="left")
+        return pl.concat([points, as_stale(ended)]) if ended.height else points
+
+    def snapshot(self, now_ms: int) -> pl.DataFrame:
+        """Points of every current window, stamped with `now_ms`."""
+        parts = [entry.points for entry in self._entries.values()]
+        return stamped(pl.concat(parts), now_ms) if parts else empty_points()
+
+    def expire(self, now_ns: int) -> pl.DataFrame:
+        """Forget the groups that fell silent; returns a stale marker for each of their series, once."""
+        silent = [group for group, entry in self._entries.items() if now_ns - entry.updated_ns > entry.silence_ns]
+        parts = [as_stale(self._entries.pop(group).points) for group in silent]
+        return pl.concat(parts) if parts else empty_points()

@@ -1,0 +1,55 @@
+"""What the pipeline hands over: one evaluated window of one model."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from driftmeter.export.points import (
+    CLASSES_SCHEMA,
+    QUALITY_SCHEMA,
+    classes_to_points,
+    findings_to_points,
+    quality_to_points,
+    windows_to_points,
+)
+from driftmeter.model.findings import FINDINGS_SCHEMA
+from driftmeter.model.predictions import ModelKey
+from driftmeter.model.windows import WindowLength
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedWindow:
+    """One window of one model after evaluation.
+
+    Attributes:
+        key: The model, version and stage.
+        window: The window's length; its name is the `window` label.
+        window_index: Number of the window; grows with time.
+        start_ns: Start in event time, nanoseconds since the Unix epoch; None for rows without timestamps.
+        end_ns: End in event time; None for rows without timestamps.
+        revision: 0 at first evaluation, one more each time late rows change it.
+        findings: `FINDINGS_SCHEMA`, rows of this window only.
+        quality: `QUALITY_SCHEMA`, rows of this window only.
+        classes: `CLASSES_SCHEMA`, rows of this window only.
+    """
+
+    key: ModelKey
+    window: WindowLength
+    window_index: int
+    start_ns: int | None
+    end_ns: int | None
+    revision: int
+    findings: pl.DataFrame = field(default_factory=FINDINGS_SCHEMA.to_frame)
+    quality: pl.DataFrame = field(default_factory=QUALITY_SCHEMA.to_frame)
+    classes: pl.DataFrame = field(default_factory=CLASSES_SCHEMA.to_frame)
+
+    def points(self, timestamp_ms: int) -> pl.DataFrame:
+        """All points of this window, `POINTS_SCHEMA`, stamped with `timestamp_ms`."""
+        return pl.concat(
+            [
+                findings_to_points(self.findings, timestamp_ms),
+                windows_to_points(self.findings, timestamp_ms),
+                quality_to_points(self.quality, timestamp_ms),
+                classes_to_points(self.classes, timestamp_ms),
+            ]
+        )

@@ -1,0 +1,1 @@
+"""Remote write 1.0: points to requests (`encode`), requests to a receiver (`send`)."""

@@ -1,0 +1,154 @@
+"""Which points are sent when: decisions only, no I/O and no clock.
+
+`WallSchedule` stamps values with the time at which they are sent, as any gauge is. `EventSchedule` stamps each window's
+values with the window's end, for replays. Both hand out frames in which each series stands once, and in whose order the
+times of every series strictly increase.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import polars as pl
+
+from driftmeter.export.counters import ResultCounters
+from driftmeter.export.current import CurrentValues, Group, age_of, group_of, stamped
+from driftmeter.export.evaluated import EvaluatedWindow
+from driftmeter.export.points import LABELS, SERIES, empty_points
+from driftmeter.telemetry.metrics import DropReason
+
+_NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be sent now.
+
+    Attributes:
+        frames: `POINTS_SCHEMA`, in the order in which they must be sent.
+        dropped: Points that are not sent at all, by reason.
+    """
+
+    frames: tuple[pl.DataFrame, ...] = ()
+    dropped: Mapping[DropReason, pl.DataFrame] = field(default_factory=dict)
+
+
+class Schedule(Protocol):
+    """Turns evaluated windows and the passing of time into frames to send."""
+
+    @property
+    def current(self) -> CurrentValues:
+        """Newest values of every model and window length."""
+        ...
+
+    def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
+        """Take in an evaluated window and its points."""
+        ...
+
+    def due(self, now_ns: int, *, tick: bool) -> Due:
+        """What is to be sent now; `tick` says that an export interval is over. Nothing is handed out twice."""
+        ...
+
+
+class WallSchedule:
+    """Every window once soon after its evaluation, and all current values at every tick, at the time of sending."""
+
+    def __init__(self, counters: ResultCounters) -> None:
+        self.current = CurrentValues()
+        self._counters = counters
+        self._pending: list[tuple[EvaluatedWindow, pl.DataFrame]] = []
+        self._last_ms = 0
+
+    def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
+        """Take in an evaluated window and its points."""
+        self._pending.append((evaluated, points))
+
+    def due(self, now_ns: int, *, tick: bool) -> Due:
+        """The windows that are new, one of each group per frame; at a tick all values and counters besides."""
+        frames = self._rounds(now_ns)
+        if tick:
+            stale = self.current.expire(now_ns)
+            frames.append(pl.concat([self.current.snapshot(0), stale, self._counters.points(0)]))
+        frames = [frame for frame in frames if frame.height]
+        first_ms = max(self._last_ms + 1, now_ns // _NS_PER_MS - len(frames) + 1)
+        if frames:
+            self._last_ms = first_ms + len(frames) - 1
+        return Due(tuple(stamped(frame, first_ms + place) for place, frame in enumerate(frames)))
+
+    def _rounds(self, now_ns: int) -> list[pl.DataFrame]:
+        """Pending windows in rounds, so that several windows of one group go out one after the other."""
+        rounds: list[list[pl.DataFrame]] = []
+        seen: Counter[Group] = Counter()
+        for evaluated, points in self._pending:
+            accepted = self.current.update(evaluated, points, now_ns)
+            if accepted is None:
+                continue
+            place = seen[group_of(evaluated)]
+            seen[group_of(evaluated)] += 1
+            if place == len(rounds):
+                rounds.append([])
+            rounds[place].append(accepted)
+        self._pending = []
+        return [pl.concat(parts) for parts in rounds]
+
+
+class EventSchedule:
+    """Every window once, stamped with its end; counters likewise, with the ends of the windows of their model."""
+
+    def __init__(self, counters: ResultCounters) -> None:
+        self.current = CurrentValues()
+        self._counters = counters
+        self._pending: list[tuple[EvaluatedWindow, pl.DataFrame, pl.DataFrame]] = []
+        self._group_end_ns: dict[Group, int] = {}
+        self._counted_ms = empty_points().select(*SERIES, "timestamp_ms")
+
+    def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
+        """Take in an evaluated window and its points, and what the counters stand at now."""
+        self._pending.append((evaluated, points, self._counters.points(0)))
+
+    def due(self, now_ns: int, *, tick: bool) -> Due:  # noqa: ARG002  # Time does not matter here.
+        """The windows that are new, by their end."""
+        pending = sorted(self._pending, key=lambda item: age_of(item[0]))
+        self._pending = []
+        frames: list[pl.DataFrame] = []
+        dropped: dict[DropReason, list[pl.DataFrame]] = {}
+        for evaluated, points, counted in pending:
+            reason = self._refusal(evaluated)
+            if reason is not None:
+                dropped.setdefault(reason, []).append(points)
+                self.current.update(evaluated, points, now_ns)
+                continue
+            end_ns = evaluated.end_ns or 0
+            self._group_end_ns[group_of(evaluated)] = end_ns
+            accepted = self.current.update(evaluated, points, now_ns)
+            counters = self._new_counters(evaluated, counted, end_ns // _NS_PER_MS)
+            frames.append(stamped(pl.concat([points if accepted is None else accepted, counters]), end_ns // _NS_PER_MS))
+        return Due(
+            tuple(frame for frame in frames if frame.height),
+            {reason: pl.concat(parts) for reason, parts in dropped.items()},
+        )
+
+    def _refusal(self, evaluated: EvaluatedWindow) -> DropReason | None:
+        """Why a window cannot be sent: a second value for one time is an error to Prometheus."""
+        if evaluated.end_ns is None:
+            return DropReason.NO_TIMESTAMP
+        last_ns = self._group_end_ns.get(group_of(evaluated))
+        if last_ns is None or evaluated.end_ns // _NS_PER_MS > last_ns // _NS_PER_MS:
+            return None
+        return DropReason.REVISED if evaluated.revision else DropReason.OUT_OF_ORDER
+
+    def _new_counters(self, evaluated: EvaluatedWindow, counted: pl.DataFrame, end_ms: int) -> pl.DataFrame:
+        """Counters of the window's model that were not sent yet with this time or a later one."""
+        key = evaluated.key
+        ours = counted.filter(
+            (pl.col("model") == key.model)
+            & (pl.col("version") == key.version)
+            & (pl.col("stage") == key.stage)
+            & pl.col("window").is_in(["", evaluated.window.name])
+        )
+        sent = self._counted_ms.filter(pl.col("timestamp_ms") >= end_ms)
+        new = ours.join(sent, on=SERIES, how="anti", maintain_order="left")
+        times = pl.concat([self._counted_ms, stamped(new, end_ms).select(*SERIES, "timestamp_ms")])
+        self._counted_ms = times.group_by("metric", *LABELS).agg(pl.col("timestamp_ms").max())
+        return new

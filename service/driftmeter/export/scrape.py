@@ -1,0 +1,124 @@
+"""`/metrics`, `/healthz` and `/readyz` over HTTP, in a thread of their own.
+
+`/healthz` says that the process answers; `/readyz` says 200 when data is welcome and 503 before and after.
+"""
+
+import socket
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import polars as pl
+
+from driftmeter.errors import ConfigError
+from driftmeter.export.config import split_address
+from driftmeter.export.text import exposition
+from driftmeter.telemetry.metrics import Telemetry
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_REQUESTS_MAX = 16
+
+
+class ScrapeServer:
+    """Serves the pages until closed.
+
+    Args:
+        listen: `host:port`; port 0 takes a free one.
+        results: Gives the current points; called in threads of the server.
+        telemetry: The service's metrics about itself.
+        ready: Whether data is welcome; called in threads of the server.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+
+    def __init__(
+        self, listen: str, results: Callable[[], pl.DataFrame], telemetry: Telemetry, ready: Callable[[], bool]
+    ) -> None:
+        host, port = split_address(listen)
+
+        class Server(_Server):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        try:
+            self._server = Server((host, port), _Handler)
+        except OSError as error:
+            raise ConfigError(
+                f"export.scrape.listen: cannot listen on {listen} ({error.strerror}): "
+                "stop what uses it, choose another port, or set it to null"
+            ) from error
+        self._server.results, self._server.telemetry, self._server.ready = results, telemetry, ready
+        self._thread = threading.Thread(target=self._server.serve_forever, name="scrape", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port listened on."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening; may be called twice. Blocks for up to half a second."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """The listening socket and what its handlers read."""
+
+    daemon_threads = True
+    results: Callable[[], pl.DataFrame]
+    telemetry: Telemetry
+    ready: Callable[[], bool]
+
+    def __init__(self, *args: Any) -> None:
+        self.free_slots = threading.BoundedSemaphore(_REQUESTS_MAX)
+        super().__init__(*args)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle is no event worth a line."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request per connection."""
+
+    server: _Server
+    timeout = 10  # Seconds; a client that says nothing holds its thread no longer.
+    server_version = "driftmeter"
+    sys_version = ""
+
+    def do_GET(self) -> None:  # noqa: N802  # Named by the library.
+        """Answer one of the pages."""
+        if not self.server.free_slots.acquire(blocking=False):
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once\n")
+            return
+        try:
+            self._answer(*self._page(self.path.partition("?")[0]))
+        finally:
+            self.server.free_slots.release()
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def _page(self, path: str) -> tuple[HTTPStatus, str]:
+        if path == "/metrics":
+            return HTTPStatus.OK, exposition(self.server.results()) + self.server.telemetry.expose()
+        if path == "/healthz":
+            return HTTPStatus.OK, "ok\n"
+        if path == "/readyz":
+            ready = self.server.ready()
+            return (HTTPStatus.OK, "ready\n") if ready else (HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
+        return HTTPStatus.NOT_FOUND, "see /metrics, /healthz and /readyz\n"
+
+    def _answer(self, status: HTTPStatus, text: str) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", _TEXT)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # Named by the library.
+        """Requests are not logged."""

@@ -1,0 +1,1 @@
+"""Network to request bytes: servers, admission, answers."""

@@ -1,0 +1,48 @@
+"""Configuration of the OTLP receiver."""
+
+import ipaddress
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+MIB = 1024 * 1024
+
+
+class IngestConfig(BaseModel):
+    """Where OTLP requests are taken and how many at a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    listen: str = "127.0.0.1:4317"
+    """Address and port of the OTLP/gRPC server, without encryption. Beyond loopback it needs `insecure: true`."""
+    insecure: bool = False
+    """Write true to listen beyond loopback: anyone who reaches the port can then send predictions."""
+    max_request_bytes: int = Field(default=64 * MIB, ge=1024, le=100 * MIB)
+    """Largest request taken, after decompression. The OTLP specification recommends 64 MiB; larger ones are refused
+    for good (RESOURCE_EXHAUSTED)."""
+    max_in_flight_bytes: int = Field(default=256 * MIB, ge=1024)
+    """Bytes of requests worked on at a time; beyond that senders are asked to try again (UNAVAILABLE with RetryInfo)."""
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, text: str) -> str:
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the highest port.
+            raise ValueError(f"{text!r} is not an address: write host:port, such as 127.0.0.1:4317")
+        return text
+
+    @model_validator(mode="after")
+    def _loopback(self) -> "IngestConfig":
+        if not self.insecure and not is_loopback(self.listen):
+            raise ValueError(f"{self.listen} is reachable from other machines: write insecure: true if that is wanted")
+        if self.max_in_flight_bytes < self.max_request_bytes:
+            raise ValueError("max_in_flight_bytes is smaller than max_request_bytes: the largest request could not pass")
+        return self
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach `host:port`."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

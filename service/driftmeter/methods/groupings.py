@@ -1,0 +1,79 @@
+"""How a baseline's fine bins are regrouped for each method's convention."""
+
+import numpy as np
+import numpy.typing as npt
+
+from driftmeter.model.baseline import ColumnBaseline, Cuts
+from driftmeter.methods.score import Grouping
+from driftmeter.methods.spec import Bins
+from driftmeter.model.bins import NumericBins
+
+Ints = npt.NDArray[np.int64]
+
+
+def build_groupings(columns: tuple[ColumnBaseline, ...]) -> dict[Bins, Grouping]:
+    """One grouping per convention over all columns, in their order."""
+    return {bins: _grouping(bins, columns) for bins in Bins}
+
+
+def _grouping(bins: Bins, columns: tuple[ColumnBaseline, ...]) -> Grouping:
+    parts = [_groups_of(bins, each) for each in columns]
+    sizes = np.array([int(part.max()) + 1 for part in parts], dtype=np.int64)
+    starts = np.concatenate(([0], np.cumsum(sizes)))[:-1]
+    ends = [_ends(each) for each in columns] if bins is Bins.FINE else []
+    return Grouping(
+        bins=bins,
+        group=np.concatenate([part + start for part, start in zip(parts, starts, strict=True)]),
+        column=np.repeat(np.arange(len(columns)), sizes),
+        left=np.concatenate([left for left, _ in ends]) if ends else np.empty(0),
+        right=np.concatenate([right for _, right in ends]) if ends else np.empty(0),
+        lowest=starts,
+        highest=starts + sizes - 1,
+        numeric=np.array([isinstance(each.bins, NumericBins) for each in columns]),
+    )
+
+
+def _groups_of(bins: Bins, column: ColumnBaseline) -> Ints:
+    """int64 (bins.size,): the group of each fine bin of one column; groups are numbered without gaps."""
+    if not isinstance(column.bins, NumericBins) or column.cuts is None or bins is Bins.FINE:
+        return np.arange(column.bins.size)
+    edges, cuts = column.bins.edges, column.cuts
+    match bins:
+        case Bins.QUANTILE_32:
+            return quantile_groups(edges, cuts.quantiles)
+        case Bins.DECILE:
+            inside = np.searchsorted(cuts.deciles, edges, side="right")
+            return np.concatenate(([0], inside, [len(cuts.deciles)]))
+        case Bins.DOANE:
+            return _doane_groups(edges, cuts)
+    raise AssertionError(bins)
+
+
+def quantile_groups(edges: npt.NDArray[np.float64], quantiles: npt.NDArray[np.float64]) -> Ints:
+    """Groups of [below] + quantile bins + [above]; the maximum belongs to the last quantile bin."""
+    last = max(len(quantiles) - 2, 0)
+    inside = np.clip(np.searchsorted(quantiles, edges, side="right") - 1, 0, last) + 1
+    return np.concatenate(([0], inside, [last + 2]))
+
+
+def _doane_groups(edges: npt.NDArray[np.float64], cuts: Cuts) -> Ints:
+    """Groups of the histogram's bins, the last one closed, and one leftover group for everything else."""
+    if cuts.discrete:
+        place = np.searchsorted(cuts.doane, edges)
+        known = cuts.doane[np.minimum(place, len(cuts.doane) - 1)] == edges
+        leftover = len(cuts.doane)
+        return np.concatenate(([leftover], np.where(known, place, leftover), [leftover]))
+    last = len(cuts.doane) - 2
+    inside = np.clip(np.searchsorted(cuts.doane, edges, side="right") - 1, 0, last)
+    return np.concatenate(([last + 1], inside, [last + 1]))
+
+
+def _ends(column: ColumnBaseline) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Left and right ends of one column's fine bins; zero width for the maximum's own and the open ends."""
+    if not isinstance(column.bins, NumericBins):
+        zeros = np.zeros(column.bins.size)
+        return zeros, zeros
+    edges = column.bins.edges
+    left = np.concatenate(([edges[0]], edges, [edges[-1]]))
+    right = np.concatenate(([edges[0]], edges[1:], [edges[-1], edges[-1]]))
+    return left, right

@@ -1,0 +1,70 @@
+"""Population stability index."""
+
+import polars as pl
+
+from driftmeter.methods.shares import shares, where_both_sides
+from driftmeter.methods.spec import Bins, MethodSpec, Scale
+
+_PSEUDO_COUNT = 0.5
+"""Added to every count, so that an empty bin has a finite logarithm whose size the rows decide. Replacing zeros by a
+fixed tiny share instead gives 212, 15.7 and 1.06 for 100, 1,000 and 100,000 rows of two populations whose index is
+1.0; with one half it is 1.17, 0.98 and 0.98. One half is Jeffreys' prior: Krichevsky and Trofimov, 1981,
+https://doi.org/10.1109/TIT.1981.1056331."""
+
+
+def population_stability_index(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
+    """Symmetrised Kullback-Leibler divergence of smoothed shares.
+
+    Σ (p - q)·ln(p / q) with p = (expected + ½) / Σ (expected + ½), and q from `observed` likewise.
+
+    Args:
+        expected: Baseline's counts of one group, uint64 or float64, shape (bins,).
+        observed: Window's counts of the same bins, uint64 or float64, shape (bins,).
+
+    Returns:
+        One float64 per group in [0, ∞), nats. Bins empty on one or both sides are smoothed like any other, so which
+        bins are listed matters; nan when either side has no rows.
+
+    Cost: O(bins), one logarithm a bin.
+
+    >>> counts = pl.DataFrame({"expected": [1, 3], "observed": [3, 1]})
+    >>> round(counts.select(population_stability_index(pl.col("expected"), pl.col("observed"))).item(), 6)
+    0.677838
+
+    Jeffreys, 1946, https://doi.org/10.1098/rspa.1946.0056; Yurdakul and Naranjo, 2020,
+    https://doi.org/10.21314/JRMV.2020.227.
+    """
+    p, q = shares(expected + _PSEUDO_COUNT), shares(observed + _PSEUDO_COUNT)
+    return where_both_sides(((p - q) * (p / q).log()).sum(), expected, observed)
+
+
+SPEC = MethodSpec(
+    key="population_stability_index",
+    title="Population stability index",
+    expression=population_stability_index,
+    bins=Bins.DECILE,
+    numeric=True,
+    categorical=True,
+    scale=Scale.LINEAR,
+    unit="nats",
+    range=(0.0, float("inf")),
+    symmetric=True,
+    ordinal=False,
+    reference=(
+        "Jeffreys, An invariant form for the prior probability in estimation problems, 1946,"
+        " https://doi.org/10.1098/rspa.1946.0056; as an index of stability: Yurdakul and Naranjo, Statistical"
+        " properties of the population stability index, 2020, https://doi.org/10.21314/JRMV.2020.227"
+    ),
+    agrees_with="Cases by hand; the divergence of two normal distributions on deciles, within the smoothing.",
+    formula="Σ (p - q)·ln(p / q), with ½ added to every count of both sides before shares are taken",
+    undefined=(
+        "Empty bins are smoothed like any other, so a bin that is empty on both sides still has a (small) weight; nan"
+        " when either side has no rows."
+    ),
+    cost="O(bins), one logarithm a bin.",
+    misleads=(
+        "The customary limits 0.1 and 0.25 ignore the rows: without drift it is about (bins - 1)·(1/n + 1/N), which for"
+        " 100 rows and ten bins is already 0.09. Numbers of other tools differ by how they treat empty bins. The"
+        " smoothing pulls windows of few rows towards equal shares."
+    ),
+)

@@ -1,0 +1,43 @@
+"""Columns of a model: what part they play, what they hold and how they are named in tables."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Role(StrEnum):
+    """What a column is to the model. The value is the prefix of its field name in `Predictions`."""
+
+    FEATURE = "feature"
+    PREDICTION = "prediction"
+    PROBABILITY = "probability"
+    LABEL = "label"
+    SEGMENT = "segment"
+
+
+class Kind(StrEnum):
+    """What a column holds: float64 numbers, or strings from a set."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+SCORED_ROLES = (Role.FEATURE, Role.PREDICTION, Role.PROBABILITY)
+"""Roles whose columns are compared with a baseline."""
+
+
+class Column(NamedTuple):
+    """A column's name as users write it, and its role."""
+
+    role: Role
+    name: str
+
+    @property
+    def field(self) -> str:
+        """Name of the column's field in `Predictions`, unique over all roles: `feature.temp`."""
+        return f"{self.role.value}.{self.name}"
+
+    @classmethod
+    def from_field(cls, field: str) -> "Column":
+        """Inverse of `field`."""
+        role, _, name = field.partition(".")
+        return cls(Role(role), name)

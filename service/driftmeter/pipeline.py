@@ -1,0 +1,277 @@
+"""The way of the data through the stages: the one module that knows their order.
+
+    request bytes ─► columnar ─► (baseline: learn) ─► window ─► detect ─► listeners (export)
+
+All of it runs on one thread, which owns the state; see `app.py`. What a stage cannot digest is quarantined: one bad
+batch neither blocks its sender nor stops the service.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from driftmeter.baseline.book import BaselineBook
+from driftmeter.baseline.learning import Learning
+from driftmeter.clock import Clock
+from driftmeter.columnar.decoder import Decoded, Decoder
+from driftmeter.columnar.kinds import KindBook
+from driftmeter.config import Config
+from driftmeter.detect.detector import Detector
+from driftmeter.errors import BaselineError, MalformedError
+from driftmeter.export.evaluated import EvaluatedWindow
+from driftmeter.model.baseline import Baseline
+from driftmeter.model.predictions import ModelKey, Predictions
+from driftmeter.model.receipt import Receipt
+from driftmeter.model.window_counts import WindowCounts
+from driftmeter.model.windows import parse_duration_ns
+from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason, Telemetry
+from driftmeter.window.watermark import NEVER_NS
+from driftmeter.window.windows import ModelWindows
+
+QUARANTINE_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes of requests kept in quarantine, in memory; the oldest go first."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Scored:
+    """A model with a baseline."""
+
+    windows: ModelWindows
+    detector: Detector
+    baseline: Baseline
+    unknown_columns: set[str] = field(default_factory=set)
+
+
+@dataclass(eq=False)
+class Listeners:
+    """Who is told what comes out; called on the pipeline's thread."""
+
+    on_predictions: Callable[[Predictions], None] = lambda _: None
+    on_evaluated: Callable[[EvaluatedWindow], None] = lambda _: None
+
+
+class Pipeline:
+    """State of all models, and what a request does to it. Not thread-safe: one thread owns it.
+
+    Args:
+        config: The service's configuration.
+        baselines: Baselines from files.
+        telemetry: Where everything is counted.
+        clock: The time.
+        listeners: Who is told what comes out.
+    """
+
+    def __init__(
+        self, config: Config, baselines: BaselineBook, telemetry: Telemetry, clock: Clock, listeners: Listeners
+    ) -> None:
+        self._config = config
+        self._baselines = baselines
+        self._telemetry = telemetry
+        self._clock = clock
+        self._listeners = listeners
+        self._kinds = KindBook(config.attributes.max_columns)
+        self._decoder = Decoder(config.attributes, self._kinds)
+        self._models: dict[ModelKey, _Scored | Learning] = {}
+        self._quarantine: deque[bytes] = deque()
+        self._max_future_ns = parse_duration_ns(config.window.max_future)
+        self._by_data = config.window.clock == "data"
+
+    def warm_up(self) -> None:
+        """Compile or load all kernels, so that the first request is as fast as any other."""
+        self._decoder.warm_up()
+
+    def accept(self, request: bytes) -> Receipt:
+        """Take one OTLP trace request; raises MalformedError when it is none."""
+        try:
+            decoded = self._decode(request)
+        except MalformedError:
+            raise
+        except Exception as error:  # The one broad except: no poison, whatever it is.
+            return self._quarantine_request(request, error)
+        self._count_decoded(decoded)
+        failed = 0
+        for batch in decoded.batches:
+            try:
+                self._add(batch)
+            except Exception as error:  # noqa: BLE001 - as above, for one batch of the request.
+                failed += batch.rows.num_rows
+                self._quarantine_batch(request, batch, error)
+        rejected = sum(decoded.rejected.values()) + failed
+        messages = [*decoded.messages, *([f"{failed} spans quarantined after an internal error"] if failed else [])]
+        return Receipt(rejected, "; ".join(messages))
+
+    def tick(self, *, revise: bool) -> None:
+        """Time has passed: close windows of idle models; with `revise`, evaluate changed windows again."""
+        now_ns = self._clock.now_ns()
+        for key, state in list(self._models.items()):
+            if isinstance(state, _Scored):
+                self._evaluate(key, state, state.windows.tick(now_ns, revise=revise))
+
+    def drain(self) -> None:
+        """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
+        for key, state in list(self._models.items()):
+            if self._by_data and isinstance(state, Learning):
+                self._learn(state)
+        for key, state in list(self._models.items()):
+            if isinstance(state, _Scored):
+                self._evaluate(key, state, state.windows.drain(everything=self._by_data))
+
+    def _decode(self, request: bytes) -> Decoded:
+        not_after_ns = None if self._by_data else self._clock.now_ns() + self._max_future_ns
+        decoded = self._decoder.decode(request, not_after_ns=not_after_ns)
+        new = [batch.key for batch in decoded.batches if batch.key not in self._models]
+        if not new:
+            return decoded
+        # Columns of a new model were read as their first values suggest; its baseline knows better.
+        known = [baseline for key in new if (baseline := self._baselines.find(key.model, key.version))]
+        for baseline in known:
+            self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
+        return self._decoder.decode(request, not_after_ns=not_after_ns) if known else decoded
+
+    def _add(self, batch: Predictions) -> None:
+        state = self._models.get(batch.key) or self._start(batch.key)
+        self._listeners.on_predictions(batch)
+        if isinstance(state, Learning):
+            state.add(batch)
+            self._telemetry.pending_rows.add(batch.rows.num_rows)
+            if state.enough:
+                self._learn(state)
+        else:
+            self._fold(batch, state)
+
+    def _start(self, key: ModelKey) -> "_Scored | Learning":
+        baseline = self._baselines.find(key.model, key.version)
+        state: _Scored | Learning
+        if baseline is None:
+            rows = self._config.baseline.learn_rows
+            _LOG.warning(
+                "model without a baseline: learning one from its first rows; scores will carry no verdict",
+                extra={"model": key.model, "version": key.version, "rows": rows},
+            )
+            state = Learning(key, rows)
+            self._telemetry.models_without_baseline.add(1)
+        else:
+            state = self._scored(key, baseline)
+        self._models[key] = state
+        return state
+
+    def _scored(self, key: ModelKey, baseline: Baseline) -> _Scored:
+        return _Scored(
+            ModelWindows(baseline.layout, self._config.window),
+            Detector(key, baseline, self._config.detect),
+            baseline,
+        )
+
+    def _learn(self, learning: Learning) -> None:
+        try:
+            baseline = learning.learn()
+        except BaselineError as error:
+            _LOG.warning("cannot learn a baseline yet: %s", error, extra={"model": learning.key.model})
+            learning.rows_needed += self._config.baseline.learn_rows
+            return
+        self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
+        state = self._models[learning.key] = self._scored(learning.key, baseline)
+        for batch in learning.batches:
+            self._fold(batch, state)
+            self._telemetry.pending_rows.add(-batch.rows.num_rows)
+
+    def _fold(self, batch: Predictions, state: _Scored) -> None:
+        self._note_unknown_columns(batch, state)
+        now_ns = self._clock.now_ns()
+        late, due = state.windows.add(batch, now_ns)
+        self._telemetry.rows.add(batch.rows.num_rows - late, outcome=RowOutcome.COUNTED)
+        self._telemetry.rows.add(late, outcome=RowOutcome.LATE)
+        self._note_lag(batch.key, state, now_ns)
+        self._evaluate(batch.key, state, due)
+
+    def _evaluate(self, key: ModelKey, state: _Scored, due: list[WindowCounts]) -> None:
+        if not due:
+            return
+        started = self._clock.monotonic_seconds()
+        for window in due:
+            evaluation = state.detector.evaluate([window])
+            evaluated = EvaluatedWindow(
+                key=key,
+                window=window.window,
+                window_index=window.index,
+                start_ns=window.start_ns,
+                end_ns=window.end_ns,
+                revision=window.revision,
+                findings=evaluation.findings,
+                quality=evaluation.quality,
+                classes=evaluation.classes,
+            )
+            self._listeners.on_evaluated(evaluated)
+        self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
+
+    def _count_decoded(self, decoded: Decoded) -> None:
+        telemetry = self._telemetry
+        with telemetry.moving():
+            telemetry.spans.add(decoded.received, outcome=SpanOutcome.RECEIVED, reason="")
+            telemetry.spans.add(decoded.ignored, outcome=SpanOutcome.IGNORED, reason=SpanReason.NOT_FEATURE_BEARING)
+            for reason, spans in decoded.rejected.items():
+                telemetry.spans.add(spans, outcome=SpanOutcome.REJECTED, reason=reason)
+            telemetry.spans.add(
+                sum(batch.rows.num_rows for batch in decoded.batches), outcome=SpanOutcome.ACCEPTED, reason=""
+            )
+        for reason, values in decoded.dropped_values.items():
+            telemetry.values_dropped.add(values, reason=reason)
+
+    def _note_unknown_columns(self, batch: Predictions, state: _Scored) -> None:
+        """Say once per column that the baseline does not have it."""
+        known = state.baseline.layout.kinds
+        data = {name for name in batch.rows.schema.names if name.startswith(_SCORED_PREFIXES)}
+        for name in sorted(data - known.keys() - state.unknown_columns):
+            state.unknown_columns.add(name)
+            _LOG.warning(
+                "column without a baseline is not compared: build a baseline that has it",
+                extra={"model": batch.key.model, "version": batch.key.version, "column": name},
+            )
+
+    def _note_lag(self, key: ModelKey, state: _Scored, now_ns: int) -> None:
+        watermark_ns = state.windows.watermark.value_ns
+        if watermark_ns > NEVER_NS:
+            lag_seconds = (now_ns - watermark_ns) / 1e9
+            self._telemetry.watermark_lag_seconds.set(
+                lag_seconds, model=key.model, version=key.version, stage=key.stage
+            )
+
+    def _quarantine_request(self, request: bytes, error: Exception) -> Receipt:
+        spans = _count_spans(request)
+        with self._telemetry.moving():
+            self._telemetry.spans.add(spans, outcome=SpanOutcome.RECEIVED, reason="")
+            self._telemetry.spans.add(spans, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
+        self._keep(request)
+        _LOG.error("request quarantined after an internal error", exc_info=error, extra={"spans": spans})
+        return Receipt(spans, "quarantined after an internal error; the service's log says more")
+
+    def _quarantine_batch(self, request: bytes, batch: Predictions, error: Exception) -> None:
+        rows = batch.rows.num_rows
+        with self._telemetry.moving():
+            self._telemetry.spans.add(rows, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
+        self._keep(request)
+        _LOG.error(
+            "batch quarantined after an internal error", exc_info=error, extra={"model": batch.key.model, "spans": rows}
+        )
+
+    def _keep(self, request: bytes) -> None:
+        self._quarantine.append(request)
+        while len(self._quarantine) > 1 and sum(map(len, self._quarantine)) > QUARANTINE_BYTES_MAX:
+            self._quarantine.popleft()
+        self._telemetry.quarantined_batches.set(len(self._quarantine))
+
+
+_SCORED_PREFIXES = ("feature.", "prediction.", "probability.")
+
+
+def _count_spans(request: bytes) -> int:
+    parsed = ExportTraceServiceRequest.FromString(request)
+    return sum(len(scope.spans) for resource in parsed.resource_spans for scope in resource.scope_spans)

@@ -1,0 +1,149 @@
+"""Rows to counts: the compiled inner loop of the service and of `analyze`."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from driftmeter.model.compiled import jit
+from driftmeter.model.bins import CategoryBins, NumericBins
+from driftmeter.model.counts import Counts, Moment, Tally
+from driftmeter.model.layout import Layout
+
+_MISSING, _NON_FINITE = int(Tally.MISSING), int(Tally.NON_FINITE)
+_BELOW, _ABOVE, _DEVIATION, _SQUARE = (
+    int(Moment.TAIL_BELOW),
+    int(Moment.TAIL_ABOVE),
+    int(Moment.DEVIATION),
+    int(Moment.SQUARE),
+)
+_MIN, _MAX = int(Moment.MIN), int(Moment.MAX)
+_NO_BITMAP = np.empty(0, np.uint8)
+
+
+def fold(
+    layout: Layout,
+    rows: pa.RecordBatch,
+    slots: npt.NDArray[np.int32],
+    counts: Counts,
+    mismatches: Mapping[str, npt.NDArray[np.uint32]] | None = None,
+) -> None:
+    """Count `rows` into `counts`, in place.
+
+    Args:
+        layout: Columns and their bins. Columns that the rows lack count as missing in every row; columns of the
+            rows that the layout lacks are not looked at.
+        rows: One row per prediction, fields named `Column.field`: float64 or dictionary<int32, string>.
+        slots: int32 (rows,): the window of each row, 0 <= slot < windows of `counts`.
+        counts: What was counted so far, of the same layout.
+        mismatches: Row numbers whose value had the wrong type, by field name; these rows are null in `rows`.
+    """
+    windows = len(counts.rows)
+    per_window = np.bincount(slots, minlength=windows).astype(np.uint64)
+    np.add(counts.rows, per_window, out=counts.rows)
+    for index, (column, bins) in enumerate(zip(layout.columns, layout.bins, strict=True)):
+        tallies = counts.tallies[:, index]
+        position = rows.schema.get_field_index(column.field)
+        if position < 0:
+            tallies[:, Tally.MISSING] += per_window
+            continue
+        view = counts.bins[:, layout.offsets[index] : layout.offsets[index + 1]]
+        if isinstance(bins, NumericBins):
+            center = float(layout.centers[index])
+            fold_numeric(rows.column(position), bins, slots, view, tallies, counts.moments[:, index], center)
+        else:
+            _fold_categories(rows.column(position), bins, slots, view, tallies)
+        wrong = (mismatches or {}).get(column.field)
+        if wrong is not None:
+            tallies[:, Tally.MISMATCH] += np.bincount(slots[wrong], minlength=windows).astype(np.uint64)
+
+
+def fold_numeric(  # noqa: PLR0913 - the arrays of one column, all needed by the inner loop.
+    column: pa.Array,
+    bins: NumericBins,
+    slots: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.uint64],
+    tallies: npt.NDArray[np.uint64],
+    moments: npt.NDArray[np.float64],
+    center: float,
+) -> None:
+    """Count one float64 column into its bins (windows, size), tallies and moments, in place."""
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.float64())
+    validity, data = column.buffers()
+    values = np.frombuffer(data, np.float64, len(column), column.offset * 8) if len(column) else np.empty(0)
+    bitmap = np.frombuffer(validity, np.uint8) if validity is not None and column.null_count else _NO_BITMAP
+    _fold_numeric(
+        values, bitmap, column.offset, slots, bins.edges, bins.lookup, bins.cells_per_unit, center, counts, tallies,
+        moments,
+    )  # fmt: skip
+
+
+def _fold_categories(
+    column: pa.DictionaryArray,
+    bins: CategoryBins,
+    slots: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.uint64],
+    tallies: npt.NDArray[np.uint64],
+) -> None:
+    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    # A null among the dictionary's values is as missing as a null index.
+    names = column.dictionary.to_pylist()
+    bin_of_code = bins.bins_of([name if name is not None else "" for name in names])
+    bin_of_code[[name is None for name in names]] = -1
+    _fold_codes(codes, bin_of_code, slots, counts, tallies)
+
+
+@jit
+def _fold_numeric(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917, C901
+    values, bitmap, bit_offset, slots, edges, lookup, cells_per_unit, center, counts, tallies, moments
+):  # pragma: no cover - compiled
+    low, high = edges[0], edges[-1]
+    above = len(edges) + 1
+    cells = len(lookup) - 2
+    has_nulls = len(bitmap) > 0
+    for row in range(len(values)):
+        slot = slots[row]
+        if has_nulls:
+            bit = row + bit_offset
+            if not (bitmap[bit >> 3] >> (bit & 7)) & 1:
+                tallies[slot, _MISSING] += np.uint64(1)
+                continue
+        value = values[row]
+        if not math.isfinite(value):
+            tallies[slot, _NON_FINITE] += np.uint64(1)
+            continue
+        deviation = value - center
+        moments[slot, _DEVIATION] += deviation
+        moments[slot, _SQUARE] += deviation * deviation
+        moments[slot, _MIN] = min(moments[slot, _MIN], value)
+        moments[slot, _MAX] = max(moments[slot, _MAX], value)
+        if value < low:
+            counts[slot, 0] += np.uint64(1)
+            moments[slot, _BELOW] += low - value
+        elif value > high:
+            counts[slot, above] += np.uint64(1)
+            moments[slot, _ABOVE] += value - high
+        else:
+            cell = min(int((value - low) * cells_per_unit), cells)
+            left, right = lookup[cell], lookup[cell + 1]
+            while left < right:
+                middle = (left + right) >> 1
+                if edges[middle] <= value:
+                    left = middle + 1
+                else:
+                    right = middle
+            counts[slot, left] += np.uint64(1)
+
+
+@jit
+def _fold_codes(codes, bin_of_code, slots, counts, tallies):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pragma: no cover
+    for row in range(len(codes)):
+        code = codes[row]
+        place = bin_of_code[code] if code >= 0 else -1
+        if place < 0:
+            tallies[slots[row], _MISSING] += np.uint64(1)
+        else:
+            counts[slots[row], place] += np.uint64(1)

@@ -1,0 +1,1 @@
+"""Rows to counts per window: panes, watermark, late rows."""

@@ -1,0 +1,42 @@
+"""The documentation page of the methods is the registry's."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from driftmeter.methods import METHODS, Bins
+from driftmeter.methods.document import page
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
+
+
+def test_page_is_current() -> None:
+    """docs/methods.md is what the registry says now; run `python -m driftmeter.methods.document > docs/methods.md`."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_command_prints_the_page() -> None:
+    """The documented command prints the page, whatever the terminal's encoding."""
+    command = [sys.executable, "-X", "utf8", "-m", "driftmeter.methods.document"]
+    done = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
+    assert done.stdout == page()
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_every_method_has_a_section(key: str) -> None:
+    """A section says formula, bins, range, error, emptiness, cost, dangers, agreement and paper."""
+    (section,) = re.findall(rf"^## `{key}`.*?(?=^## |\Z)", page(), re.DOTALL | re.MULTILINE)
+    spec = METHODS[key]
+    for text in (spec.formula, spec.unit, spec.error_bound, spec.undefined, spec.cost, spec.misleads, spec.agrees_with):
+        assert text in section
+    assert spec.reference in section
+    assert not spec.numeric or f"`{spec.bins.value}`" in section
+
+
+def test_every_grouping_is_explained() -> None:
+    """Every grouping of bins has a line."""
+    assert all(f"\n- `{kind.value}`: " in page() for kind in Bins)
