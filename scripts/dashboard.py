@@ -7,7 +7,7 @@ so that tests can ask them of a real Prometheus.
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from string import Template
@@ -152,9 +152,11 @@ def drifted_now() -> table.Panel:
     )
 
 
-def scores(title: str, description: str, metric: str, label: str, selector: str) -> timeseries.Panel:
-    """Score as a line over its noise floor as an area, by feature or output."""
-    floor = f"max by ({label}) (ml_{metric}_noise_floor{{{selector}}})"
+def scores(title: str, description: str, metric: str, labels: Sequence[str], selector: str) -> timeseries.Panel:
+    """Score as a line over its noise floor as an area, by the labels that name a column."""
+    by = ", ".join(labels)
+    name = " ".join(f"{{{{{label}}}}}" for label in labels)
+    floor = f"max by ({by}) (ml_{metric}_noise_floor{{{selector}}})"
     area = [
         models.DynamicConfigValue(id_val="custom.fillOpacity", value=25),
         models.DynamicConfigValue(id_val="custom.lineWidth", value=0),
@@ -164,8 +166,8 @@ def scores(title: str, description: str, metric: str, label: str, selector: str)
         timeseries.Panel()
         .title(title)
         .description(description)
-        .with_target(query(f"max by ({label}) (ml_{metric}_score{{{selector}}})", "A", f"{{{{{label}}}}}"))
-        .with_target(query(floor, "B", f"{{{{{label}}}}} noise floor"))
+        .with_target(query(f"max by ({by}) (ml_{metric}_score{{{selector}}})", "A", name))
+        .with_target(query(floor, "B", f"{name} noise floor"))
         .override_by_query("B", area)
         .unit("none")
         .min(0)
@@ -188,15 +190,15 @@ def rows() -> Iterator[tuple[str, int, int, list[Panel]]]:
         "Drift of $feature",
         "The feature's distance from its baseline (Jensen-Shannon, 0 to 1) over what sampling noise alone explains.",
         "feature_drift",
-        "feature",
+        ["feature"],
         f'{WINDOW}, feature=~"$feature"',
     )
     yield "Score over noise floor", 7, 8, [by_feature.repeat("feature").repeat_direction("h").max_per_row(3)]
     by_output = scores(
         "Drift of predictions",
-        "Distance of what the model answers from its baseline (Jensen-Shannon, 0 to 1) over its noise floor.",
+        "Distance of what the model answers, and of its probabilities by class, from the baseline (Jensen-Shannon, 0 to 1) over its noise floor.",
         "prediction_drift",
-        "output",
+        ["output", "class"],
         WINDOW,
     )
     rate = (

@@ -97,7 +97,8 @@ class Collector:
     def own_metric(self, name: str, **labels: str) -> float:
         """Sum over the samples of one of its own metrics whose labels include these; 0 when there are none.
 
-        Counters end in `_total`; a label's value may be the start of it: `exporter="otlp"` finds `otlp/driftmeter`.
+        Counters have no `_total` here. A label's value may be the start of it: `exporter="otlp_grpc"` finds
+        `otlp_grpc/driftmeter`.
         """
         text = httpx.get(self.own_metrics_url, timeout=5, trust_env=False).text
         wanted = [f'{key}="{value}' for key, value in labels.items()]

@@ -69,7 +69,7 @@ def analyze(  # noqa: PLR0913 - what a comparison is made of.
     return pl.concat(frames).with_columns(absent).sort("column", "role", "method", "window_index")
 
 
-def _count(  # noqa: PLR0913 - one block of windows.
+def _count(
     baseline: Baseline,
     current: Dataset,
     window: WindowLength,
@@ -81,9 +81,7 @@ def _count(  # noqa: PLR0913 - one block of windows.
     local = (slots[picked] - numbers.start).astype(np.int32)
     fold(baseline.layout, current.rows.take(picked), local, counts)
     spans = _spans(window, current.times_ns, picked, local, len(numbers))
-    return [
-        WindowCounts(window, number, *spans[i], 0, counts.window(i)) for i, number in enumerate(numbers)
-    ]
+    return [WindowCounts(window, number, *spans[i], 0, counts.window(i)) for i, number in enumerate(numbers)]
 
 
 def _spans(

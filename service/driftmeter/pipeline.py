@@ -11,9 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from driftmeter.baseline.book import BaselineBook
@@ -30,6 +27,7 @@ from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_duration_ns
+from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason, Telemetry
 from driftmeter.window.watermark import NEVER_NS
 from driftmeter.window.windows import ModelWindows
@@ -94,7 +92,7 @@ class Pipeline:
             decoded = self._decode(request)
         except MalformedError:
             raise
-        except Exception as error:  # The one broad except: no poison, whatever it is.
+        except Exception as error:  # noqa: BLE001 - the one place that catches all: no poison, whatever it is.
             return self._quarantine_request(request, error)
         self._count_decoded(decoded)
         failed = 0
@@ -117,7 +115,7 @@ class Pipeline:
 
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
-        for key, state in list(self._models.items()):
+        for state in list(self._models.values()):
             if self._by_data and isinstance(state, Learning):
                 self._learn(state)
         for key, state in list(self._models.items()):
@@ -154,7 +152,7 @@ class Pipeline:
             rows = self._config.baseline.learn_rows
             _LOG.warning(
                 "model without a baseline: learning one from its first rows; scores will carry no verdict",
-                extra={"model": key.model, "version": key.version, "rows": rows},
+                extra=fields(model=key.model, version=key.version, rows=rows),
             )
             state = Learning(key, rows)
             self._telemetry.models_without_baseline.add(1)
@@ -174,7 +172,7 @@ class Pipeline:
         try:
             baseline = learning.learn()
         except BaselineError as error:
-            _LOG.warning("cannot learn a baseline yet: %s", error, extra={"model": learning.key.model})
+            _LOG.warning("cannot learn a baseline yet: %s", error, extra=fields(model=learning.key.model))
             learning.rows_needed += self._config.baseline.learn_rows
             return
         self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
@@ -233,7 +231,7 @@ class Pipeline:
             state.unknown_columns.add(name)
             _LOG.warning(
                 "column without a baseline is not compared: build a baseline that has it",
-                extra={"model": batch.key.model, "version": batch.key.version, "column": name},
+                extra=fields(model=batch.key.model, version=batch.key.version, column=name),
             )
 
     def _note_lag(self, key: ModelKey, state: _Scored, now_ns: int) -> None:
@@ -250,7 +248,7 @@ class Pipeline:
             self._telemetry.spans.add(spans, outcome=SpanOutcome.RECEIVED, reason="")
             self._telemetry.spans.add(spans, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
         self._keep(request)
-        _LOG.error("request quarantined after an internal error", exc_info=error, extra={"spans": spans})
+        _LOG.error("request quarantined after an internal error", exc_info=error, extra=fields(spans=spans))
         return Receipt(spans, "quarantined after an internal error; the service's log says more")
 
     def _quarantine_batch(self, request: bytes, batch: Predictions, error: Exception) -> None:
@@ -259,7 +257,7 @@ class Pipeline:
             self._telemetry.spans.add(rows, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
         self._keep(request)
         _LOG.error(
-            "batch quarantined after an internal error", exc_info=error, extra={"model": batch.key.model, "spans": rows}
+            "batch quarantined after an internal error", exc_info=error, extra=fields(model=batch.key.model, spans=rows)
         )
 
     def _keep(self, request: bytes) -> None:

@@ -28,15 +28,17 @@ def bins_frame(
     """One group with all columns a method may ask for; edges, shape (bins + 1,), are 0, 1, 2, … unless given."""
     counts = np.asarray(expected)
     borders = np.arange(len(counts) + 1.0) if edges is None else np.asarray(edges, dtype=np.float64)
-    return pl.DataFrame({
-        "expected": pl.Series(counts, dtype=pl.UInt64 if counts.dtype.kind in "iu" else pl.Float64),
-        "observed": pl.Series(
-            np.asarray(observed), dtype=pl.UInt64 if np.asarray(observed).dtype.kind in "iu" else pl.Float64
-        ),
-        "left": borders[:-1],
-        "right": borders[1:],
-        "tail": np.broadcast_to(np.asarray(tail, dtype=np.float64), counts.shape),
-    })
+    return pl.DataFrame(
+        {
+            "expected": pl.Series(counts, dtype=pl.UInt64 if counts.dtype.kind in "iu" else pl.Float64),
+            "observed": pl.Series(
+                np.asarray(observed), dtype=pl.UInt64 if np.asarray(observed).dtype.kind in "iu" else pl.Float64
+            ),
+            "left": borders[:-1],
+            "right": borders[1:],
+            "tail": np.broadcast_to(np.asarray(tail, dtype=np.float64), counts.shape),
+        }
+    )
 
 
 def fine_bins(reference: Floats, observed: Floats, bins: int = 1024) -> pl.DataFrame:

@@ -60,13 +60,14 @@ def check_identical_is_zero(spec: MethodSpec, case: Case) -> None:
 
 
 def check_proportional_is_zero(spec: MethodSpec, case: Case) -> None:
-    """The same shares of another number of rows give exactly 0; smoothed (`LINEAR`) methods come near it."""
+    """The same shares of another number of rows give 0 but for rounding; smoothed (`LINEAR`) methods come near it."""
     same = with_counts(case.bins, pl.col("expected"), pl.col("expected") * case.times)
     if spec.scale is Scale.LINEAR:
         large = with_counts(case.bins, pl.col("expected") * 100_000, pl.col("expected") * 100_000 * case.times)
         assert 0.0 <= number(spec, large) < 1e-3
     else:
-        assert number(spec, same) == 0.0
+        # A share is rounded at 1e-16; Jensen-Shannon is the root of a sum of such errors.
+        assert 0.0 <= number(spec, same) < 1e-7
 
 
 def check_finite_and_in_range(spec: MethodSpec, case: Case) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import driftmeter.methods
 from driftmeter.methods import DECIDING, METHODS, MethodSpec
@@ -24,7 +23,7 @@ EVERY_METHOD = pytest.mark.parametrize("spec", METHODS.values(), ids=METHODS.key
 
 @EVERY_METHOD
 @pytest.mark.parametrize("check", contract.CASE_CHECKS, ids=lambda check: check.__name__)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(case=contract.cases())
 def test_method_keeps_the_contract(
     spec: MethodSpec, check: Callable[[MethodSpec, contract.Case], None], case: contract.Case
@@ -51,7 +50,10 @@ def test_key_names_file_and_function(spec: MethodSpec) -> None:
 
 def test_registry_is_complete_and_fixed() -> None:
     """Every file that declares a method is registered, the deciding one is, and nothing can be added at run time."""
-    modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(driftmeter.methods.__path__, "driftmeter.methods.")]
+    modules = [
+        importlib.import_module(m.name)
+        for m in pkgutil.iter_modules(driftmeter.methods.__path__, "driftmeter.methods.")
+    ]
     declared = {module.SPEC.key for module in modules if hasattr(module, "SPEC")}
     assert declared == set(METHODS)
     assert METHODS[DECIDING].default_min_effect == 0.1
@@ -72,26 +74,23 @@ def test_examples_in_docstrings_hold(name: str) -> None:
 @pytest.mark.parametrize("key", [key for key, spec in METHODS.items() if spec.ordinal])
 def test_ordinal_methods_depend_on_order(key: str) -> None:
     """A method that declares itself ordinal does give another number for another order."""
-    near = bins_frame(np.array([4, 0, 0]), np.array([0, 4, 0]))
-    far = bins_frame(np.array([4, 0, 0, 0]), np.array([1, 2, 0, 1]))
-    assert number(key, near) != number(key, near[[2, 0, 1]].with_columns(near["left"], near["right"])) or number(
-        key, far
-    ) != number(key, far[[1, 0, 3, 2]].with_columns(far["left"], far["right"]))
+    thirds = np.array([4, 4, 4])
+    middle, end = bins_frame(thirds, np.array([6, 0, 6])), bins_frame(thirds, np.array([0, 6, 6]))
+    assert number("total_variation", middle) == number("total_variation", end)
+    assert number(key, middle) != number(key, end)
 
 
 @pytest.mark.parametrize("key", [key for key, spec in METHODS.items() if not spec.symmetric])
 def test_asymmetric_methods_differ_when_exchanged(key: str) -> None:
     """A method that declares itself asymmetric does give another number for exchanged sides."""
-    bins = bins_frame(np.array([0, 4, 4, 0]), np.array([0, 1, 1, 6]), [0.0, 0.0, 1.0, 2.0, 2.0], [0, 0, 0, 12.0])
+    bins = bins_frame(np.array([0, 4, 4, 0]), np.array([0, 1, 1, 2]), [0.0, 0.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 12.0])
     assert number(key, bins) != number(key, bins.with_columns(expected="observed", observed="expected"))
 
 
 @EVERY_METHOD
-@settings(max_examples=3, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_a_thousand_groups_in_one_query(spec: MethodSpec, seed: int) -> None:
+def test_a_thousand_groups_in_one_query(spec: MethodSpec) -> None:
     """One grouped query over 1,000 groups of different lengths, some without rows, equals the groups one by one."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(20250106)
     groups = []
     for index in range(1000):
         bins = int(rng.integers(1, 40))
@@ -212,9 +211,9 @@ BROKEN: dict[str, tuple[Callable[[MethodSpec, contract.Case], None], MethodSpec]
             expression=lambda e, o: (e + o.map_batches(_overwrite, return_dtype=pl.UInt64)).sum().cast(pl.Float64),
         ),
     ),
-    "whole numbers only": (
+    "differences that wrap": (
         contract.check_dtypes_agree,
-        replace(DISTANCE, expression=lambda e, o: (e / 2 - o / 4).sum() + (e // 7 + 0.5).sum() - (e / 7).sum()),
+        replace(DISTANCE, expression=lambda e, o: (e - o).max().cast(pl.Float64)),
     ),
 }
 
@@ -224,7 +223,7 @@ def test_checks_refuse_broken_methods(name: str) -> None:
     """A check that passes for a good method fails for one that breaks it, on the very same case."""
     check, broken = BROKEN[name]
     case = replace(CASE, bins=pl.concat([CASE.bins], rechunk=True))
-    check(METHODS[broken.key], case)
+    check(METHODS[broken.key], case)  # The case itself is good.
     with pytest.raises(AssertionError):
         check(broken, case)
 

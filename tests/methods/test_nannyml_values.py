@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
+from scipy.stats import chi2_contingency
 
 from methods.method_bins import ORACLES, doane_bins, fine_bins, number, published_values, pvalue, value_bins
-from scipy.stats import chi2_contingency
 
 CHUNK_ROWS = 5000
 CATEGORICAL = ("salary_range", "repaid_loan_on_prev_car")
@@ -48,7 +48,7 @@ def _bins(column: str, method: str, chunk: int) -> pl.DataFrame:
     return doane_bins(reference.astype(np.float64), chunks[chunk].astype(np.float64))
 
 
-@pytest.mark.parametrize(("column", "method"), PUBLISHED, ids=lambda part: str(part))
+@pytest.mark.parametrize(("column", "method"), PUBLISHED, ids=str)
 def test_agrees_with_nannyml(column: str, method: str) -> None:
     """All ten chunks of every published column and method agree: to 1e-9, chi-square relative, KS within its bound."""
     theirs = published_values()[column][method]["value"]

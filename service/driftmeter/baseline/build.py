@@ -12,15 +12,15 @@ import pyarrow.compute as pc
 from driftmeter.baseline.chunks import chunk_slots, chunk_statistics
 from driftmeter.baseline.data import Dataset
 from driftmeter.baseline.edges import category_bins, numeric_bins
-from driftmeter.methods.groupings import build_groupings
 from driftmeter.baseline.noise import noise_per_row
-from driftmeter.model.baseline import Baseline, ColumnBaseline
 from driftmeter.errors import BaselineError
+from driftmeter.methods.groupings import build_groupings
+from driftmeter.model.baseline import Baseline, ColumnBaseline
 from driftmeter.model.columns import Column
-from driftmeter.model.windows import WindowLength
 from driftmeter.model.counts import Counts, Moment, Tally
-from driftmeter.summary.fold import fold
 from driftmeter.model.layout import Layout
+from driftmeter.model.windows import WindowLength
+from driftmeter.summary.fold import fold
 
 DEFAULT_WINDOWS = ("5m", "1h", "24h")
 """Window lengths whose chunks a baseline keeps unless told otherwise."""
@@ -28,7 +28,7 @@ DEFAULT_WINDOWS = ("5m", "1h", "24h")
 Progress = Callable[[str], None]
 
 
-def build_baseline(  # noqa: PLR0913 - what a baseline is made of.
+def build_baseline(
     data: Dataset,
     model: str,
     version: str,
@@ -82,20 +82,29 @@ def build_baseline(  # noqa: PLR0913 - what a baseline is made of.
 
 
 def _build_column(column: Column, values: pa.Array, *, integer: bool) -> ColumnBaseline | None:
+    uncounted = np.empty(0, np.uint64)
     if not pa.types.is_floating(values.type):
-        bins = category_bins(pl.Series("value", pl.from_arrow(values)).cast(pl.String))
-        return _counted(ColumnBaseline(column, bins, None, np.empty(0, np.uint64), 0, 0, *[float("nan")] * 4), values)
+        categories = category_bins(pl.Series("value", pl.from_arrow(values)).cast(pl.String))
+        return _counted(ColumnBaseline(column, categories, None, uncounted, 0, 0), values)
     numbers = values.drop_null().to_numpy(zero_copy_only=False)
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return None
     typed: npt.NDArray[np.generic] = finite.astype(np.int64) if integer else finite
-    edges, cuts = numeric_bins(typed)
-    mean, stddev = float(finite.mean()), float(finite.std())
-    empty = np.empty(0, np.uint64)
-    return _counted(
-        ColumnBaseline(column, edges, cuts, empty, 0, 0, mean, stddev, float(finite.min()), float(finite.max())), values
+    bins, cuts = numeric_bins(typed)
+    built = ColumnBaseline(
+        column,
+        bins,
+        cuts,
+        uncounted,
+        missing=0,
+        non_finite=0,
+        mean=float(finite.mean()),
+        stddev=float(finite.std()),
+        minimum=float(finite.min()),
+        maximum=float(finite.max()),
     )
+    return _counted(built, values)
 
 
 def _counted(column: ColumnBaseline, values: pa.Array) -> ColumnBaseline:
@@ -119,7 +128,10 @@ def dataset_of_batches(batches: list[pa.RecordBatch]) -> Dataset:
     schema = pa.schema(list(fields.items()))
     tables = [
         pa.Table.from_arrays(
-            [batch.column(f.name) if f.name in batch.schema.names else pa.nulls(batch.num_rows, f.type) for f in schema],
+            [
+                batch.column(f.name) if f.name in batch.schema.names else pa.nulls(batch.num_rows, f.type)
+                for f in schema
+            ],
             schema=schema,
         )
         for batch in batches

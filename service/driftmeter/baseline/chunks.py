@@ -4,15 +4,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from driftmeter.methods.groupings import build_groupings
-from driftmeter.model.baseline import Chunks, ColumnBaseline
 from driftmeter.methods import DECIDING, METHODS
+from driftmeter.methods.groupings import build_groupings
 from driftmeter.methods.score import score, to_squared_scale
-from driftmeter.model.windows import WindowLength
+from driftmeter.model.baseline import Chunks, ColumnBaseline
 from driftmeter.model.bins import NumericBins
 from driftmeter.model.counts import Counts
-from driftmeter.summary.fold import fold
 from driftmeter.model.layout import Layout
+from driftmeter.model.windows import WindowLength
+from driftmeter.summary.fold import fold
 
 _CELLS_MAX = 20_000_000
 """Chunks × bins compared in one query: bounds memory at some 500 MB."""
@@ -34,9 +34,7 @@ def chunk_slots(
     return slots.astype(np.int32), len(starts)
 
 
-def chunk_statistics(
-    column: ColumnBaseline, values: pa.Array, slots: npt.NDArray[np.int32], chunks: int
-) -> Chunks:
+def chunk_statistics(column: ColumnBaseline, values: pa.Array, slots: npt.NDArray[np.int32], chunks: int) -> Chunks:
     """The deciding statistic of every chunk of one column against the rest of the baseline."""
     coarse, layout = _coarse(column)
     windows = int(slots.max()) + 1

@@ -40,7 +40,7 @@ class ColumnOptions:
     ) -> "ColumnOptions":
         """Options as given on a command line: `COLUMN`, or `COLUMN=NAME` when the model calls it something else."""
         given = ((Role.PREDICTION, predictions), (Role.PROBABILITY, probabilities), (Role.LABEL, labels))
-        roles = {}
+        roles: dict[str, Column] = {}
         for role, texts in given:
             for text in texts or []:
                 source, _, name = text.partition("=")
@@ -118,7 +118,9 @@ def _read_file(path: Path) -> pl.DataFrame:
             return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None)
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise BaselineError(f"{path}: cannot be read as {'CSV' if 'csv' in path.name else 'Parquet'}: {error}") from error
+        raise BaselineError(
+            f"{path}: cannot be read as {'CSV' if 'csv' in path.name else 'Parquet'}: {error}"
+        ) from error
 
 
 def _typed(series: pl.Series) -> pa.Array | None:

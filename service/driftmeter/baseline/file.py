@@ -10,47 +10,51 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from driftmeter.model.baseline import Baseline, Chunks, ColumnBaseline, Cuts
 from driftmeter.errors import BaselineError
-from driftmeter.model.columns import Column, Role
+from driftmeter.model.baseline import Baseline, Chunks, ColumnBaseline, Cuts
 from driftmeter.model.bins import CategoryBins, NumericBins
+from driftmeter.model.columns import Column, Role
 
 FORMAT_VERSION = 1
 """Raised when a file can no longer be read by earlier releases."""
 
 _KEY = b"driftmeter.baseline"
 
-_SCHEMA = pa.schema([
-    ("role", pa.string()),
-    ("column", pa.string()),
-    ("kind", pa.string()),
-    ("edges", pa.list_(pa.float64())),
-    ("categories", pa.list_(pa.string())),
-    ("other_categories", pa.list_(pa.string())),
-    ("other_categories_truncated", pa.bool_()),
-    ("counts", pa.list_(pa.uint64())),
-    ("missing", pa.uint64()),
-    ("non_finite", pa.uint64()),
-    ("mean", pa.float64()),
-    ("stddev", pa.float64()),
-    ("min", pa.float64()),
-    ("max", pa.float64()),
-    ("quantile_edges", pa.list_(pa.float64())),
-    ("decile_edges", pa.list_(pa.float64())),
-    ("doane_edges", pa.list_(pa.float64())),
-    ("discrete", pa.bool_()),
-    ("noise", pa.list_(pa.struct([("method", pa.string()), ("a", pa.float64())]))),
-    (
-        "chunks",
-        pa.list_(
-            pa.struct([
-                ("window", pa.string()),
-                ("rows", pa.list_(pa.int64())),
-                ("squared", pa.list_(pa.float64())),
-            ])
+_SCHEMA = pa.schema(
+    [
+        ("role", pa.string()),
+        ("column", pa.string()),
+        ("kind", pa.string()),
+        ("edges", pa.list_(pa.float64())),
+        ("categories", pa.list_(pa.string())),
+        ("other_categories", pa.list_(pa.string())),
+        ("other_categories_truncated", pa.bool_()),
+        ("counts", pa.list_(pa.uint64())),
+        ("missing", pa.uint64()),
+        ("non_finite", pa.uint64()),
+        ("mean", pa.float64()),
+        ("stddev", pa.float64()),
+        ("min", pa.float64()),
+        ("max", pa.float64()),
+        ("quantile_edges", pa.list_(pa.float64())),
+        ("decile_edges", pa.list_(pa.float64())),
+        ("doane_edges", pa.list_(pa.float64())),
+        ("discrete", pa.bool_()),
+        ("noise", pa.list_(pa.struct([("method", pa.string()), ("a", pa.float64())]))),
+        (
+            "chunks",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("window", pa.string()),
+                        ("rows", pa.list_(pa.int64())),
+                        ("squared", pa.list_(pa.float64())),
+                    ]
+                )
+            ),
         ),
-    ),
-])
+    ]
+)
 
 
 def write_baseline(baseline: Baseline, path: Path) -> Baseline:
@@ -83,7 +87,9 @@ def read_baseline(path: Path) -> Baseline:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise BaselineError(f"{path}: there is no such baseline file; make one with: driftmeter baseline build") from None
+        raise BaselineError(
+            f"{path}: there is no such baseline file; make one with: driftmeter baseline build"
+        ) from None
     except (pa.ArrowException, OSError) as error:
         raise BaselineError(
             f"{path}: damaged or not a baseline file ({error}); build it again with: driftmeter baseline build"
@@ -166,29 +172,27 @@ def _to_row(column: ColumnBaseline) -> dict[str, Any]:
 
 
 def _from_row(row: dict[str, Any]) -> ColumnBaseline:
-    numeric = row["kind"] == "numeric"
-    bins: NumericBins | CategoryBins
-    if numeric:
-        bins = NumericBins(np.array(row["edges"], np.float64))
+    column = Column(Role(row["role"]), row["column"])
+    counts = np.array(row["counts"], np.uint64)
+    if row["kind"] == "numeric":
         cuts = Cuts(
             np.array(row["quantile_edges"], np.float64),
             np.array(row["decile_edges"], np.float64),
             np.array(row["doane_edges"], np.float64),
             row["discrete"],
         )
+        bins = NumericBins(np.array(row["edges"], np.float64))
+        read = ColumnBaseline(
+            column, bins, cuts, counts, row["missing"], row["non_finite"], row["mean"], row["stddev"], row["min"],
+            row["max"],
+        )  # fmt: skip
     else:
-        bins = CategoryBins(
+        names = CategoryBins(
             tuple(row["categories"]), tuple(row["other_categories"]), row["other_categories_truncated"]
         )
-    moments = [row[key] if numeric else float("nan") for key in ("mean", "stddev", "min", "max")]
-    return ColumnBaseline(
-        Column(Role(row["role"]), row["column"]),
-        bins,
-        cuts if numeric else None,
-        np.array(row["counts"], np.uint64),
-        row["missing"],
-        row["non_finite"],
-        *moments,
+        read = ColumnBaseline(column, names, None, counts, row["missing"], row["non_finite"])
+    return replace(
+        read,
         noise={each["method"]: each["a"] for each in row["noise"]},
         chunks={
             each["window"]: Chunks(np.array(each["rows"], np.int64), np.array(each["squared"], np.float64))

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from driftmeter.model.baseline import ColumnBaseline
 from driftmeter.methods import METHODS
 from driftmeter.methods.score import Floats, Grouping, score, to_squared_scale
 from driftmeter.methods.spec import Bins
+from driftmeter.model.baseline import ColumnBaseline
 
 DRAW_ROWS = 1_000
 """Rows of a draw: the size of an ordinary window."""
@@ -19,9 +19,7 @@ DRAWS = 128
 _SEED = 20_130_101
 
 
-def noise_per_row(
-    columns: tuple[ColumnBaseline, ...], groupings: Mapping[Bins, Grouping]
-) -> list[dict[str, float]]:
+def noise_per_row(columns: tuple[ColumnBaseline, ...], groupings: Mapping[Bins, Grouping]) -> list[dict[str, float]]:
     """`a` of E[Q] = a (1/n + 1/N) per column and method key, Q on the method's squared scale.
 
     Multinomial draws of `DRAW_ROWS` rows from each column's counts, each compared with the counts themselves, so that

@@ -1,5 +1,5 @@
 """Attributes of resources, scopes and spans: wire bytes into rows of `Flat.attributes`."""
-# ruff: noqa: PLR0913, PLR0911, PLR0912, C901 - kernels take arrays one by one, and leave at the first fault.
+# ruff: noqa: PLR0913, PLR0911, C901 - kernels take arrays one by one, and leave at the first fault.
 
 from driftmeter.columnar.layout import (
     ATTRIBUTE_FIELD,
@@ -38,9 +38,18 @@ from driftmeter.columnar.layout import (
 from driftmeter.columnar.memory import Bytes, equal, hash_bytes, load8, load64, valid_utf8
 from driftmeter.columnar.naming import Naming, classify
 from driftmeter.columnar.schema import ANY_VALUE, KEY_VALUE, MESSAGE, Table
-from driftmeter.columnar.wire import DELIMITED, FIXED64, VARINT_TYPE, fail, read_size, read_tag, read_varint
-from driftmeter.columnar.wire import skip_field, walk
-from driftmeter.model.compiled import jit
+from driftmeter.columnar.wire import (
+    DELIMITED,
+    FIXED64,
+    VARINT_TYPE,
+    fail,
+    read_size,
+    read_tag,
+    read_varint,
+    skip_field,
+    walk,
+)
+from driftmeter.model.compiled import inlined, kernel
 
 _VALUE = 2  # Fields of KeyValue and AnyValue by number.
 _KEY = 1
@@ -48,7 +57,7 @@ _STRING_VALUE, _BOOL_VALUE, _INT_VALUE, _DOUBLE_VALUE = 1, 2, 3, 4
 _ARRAY_VALUE, _MAP_VALUE, _BYTES_VALUE, _REFERENCE_VALUE = 5, 6, 7, 8
 
 
-@jit
+@kernel
 def intern_key(buffer: Bytes, offset: int, length: int, naming: Naming, flat: Flat) -> int:
     """Row of a key in `flat.keys`, new keys being classified by `naming`; -1 when there is no room."""
     keys, slots, state = flat.keys, flat.slots, flat.state
@@ -80,7 +89,7 @@ def intern_key(buffer: Bytes, offset: int, length: int, naming: Naming, flat: Fl
     return int(key)
 
 
-@jit
+@kernel
 def _parse_value(buffer: Bytes, position: int, end: int, depth: int, table: Table, flat: Flat) -> int:
     """Read an AnyValue into the OUT words of the state, on top of what an earlier one of the same attribute left."""
     state, stack = flat.state, flat.stack
@@ -119,7 +128,7 @@ def _parse_value(buffer: Bytes, position: int, end: int, depth: int, table: Tabl
     return position
 
 
-@jit
+@kernel
 def _parse_key_value(buffer: Bytes, position: int, end: int, depth: int, table: Table, flat: Flat) -> int:
     """Read a KeyValue of any form into the OUT words of the state."""
     state, stack = flat.state, flat.stack
@@ -150,10 +159,8 @@ def _parse_key_value(buffer: Bytes, position: int, end: int, depth: int, table: 
     return position
 
 
-@jit
-def any_attribute(
-    buffer: Bytes, position: int, end: int, depth: int, naming: Naming, table: Table, flat: Flat
-) -> int:
+@kernel
+def any_attribute(buffer: Bytes, position: int, end: int, depth: int, naming: Naming, table: Table, flat: Flat) -> int:
     """Decode the KeyValue whose length stands at `position`, whatever its form; return the position behind it.
 
     The attribute becomes row `state[ATTRIBUTES]` of `flat.attributes`, or none when its key means nothing.
@@ -177,7 +184,7 @@ def any_attribute(
     return stop
 
 
-@jit
+@inlined
 def store(attributes: Ints, row: int, field: int, kind: int, value: int, length: int) -> None:
     """Write one attribute."""
     attributes[row, ATTRIBUTE_FIELD] = field
@@ -186,7 +193,7 @@ def store(attributes: Ints, row: int, field: int, kind: int, value: int, length:
     attributes[row, ATTRIBUTE_LENGTH] = length
 
 
-@jit
+@inlined
 def usual_attribute(buffer: Bytes, position: int, end: int, state: Ints) -> int:
     """Try the form in which every exporter writes a scalar attribute; return the position behind it, or -1.
 
@@ -225,7 +232,7 @@ def usual_attribute(buffer: Bytes, position: int, end: int, state: Ints) -> int:
     return stop
 
 
-@jit
+@inlined
 def span_attribute(
     buffer: Bytes, position: int, end: int, ordinal: int, depth: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
@@ -256,7 +263,7 @@ def span_attribute(
     return stop
 
 
-@jit
+@kernel
 def remember(flat: Flat, place: int, key: int) -> None:
     """Expect a key at a place of the next span."""
     flat.positions[place, 0] = flat.keys[key, KEY_OFFSET]

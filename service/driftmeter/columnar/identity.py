@@ -1,13 +1,13 @@
 """Who a span is, and how many spans it stands for."""
 
 from driftmeter.columnar.memory import IDENTITY_SEED, Bytes, hash_bytes, load8, load64, multiply_fold
-from driftmeter.model.compiled import jit
+from driftmeter.model.compiled import kernel
 
 _STEP = 0x4B33A62ED433D4A3
 _THRESHOLD_DIGITS = 14
 
 
-@jit
+@kernel
 def valid_id(buffer: Bytes, begin: int, length: int, length_expected: int) -> bool:
     """Whether bytes are a trace id (16 bytes) or span id (8 bytes): not all zero."""
     if length != length_expected:
@@ -15,7 +15,7 @@ def valid_id(buffer: Bytes, begin: int, length: int, length_expected: int) -> bo
     return load64(buffer, begin) != 0 or (length == 16 and load64(buffer, begin + 8) != 0)
 
 
-@jit
+@kernel
 def span_key(buffer: Bytes, trace_id: int, span_id: int, begin: int, end: int) -> int:
     """64-bit identity of a span: a pure function of its ids, the same in every process and version.
 
@@ -35,7 +35,7 @@ def span_key(buffer: Bytes, trace_id: int, span_id: int, begin: int, end: int) -
     return multiply_fold(state ^ IDENTITY_SEED, load64(buffer, span_id) ^ _STEP)
 
 
-@jit
+@kernel
 def sampling_threshold(buffer: Bytes, begin: int, end: int) -> int:
     """Rejection threshold of a tracestate's `ot=th:<hex>`, of 2^56; 0, which is unsampled, when absent or invalid.
 
@@ -56,14 +56,14 @@ def sampling_threshold(buffer: Bytes, begin: int, end: int) -> int:
     return 0
 
 
-@jit
+@kernel
 def _until(buffer: Bytes, begin: int, end: int, mark: int) -> int:
     while begin < end and load8(buffer, begin) != mark:
         begin += 1
     return begin
 
 
-@jit
+@kernel
 def _subkey_threshold(buffer: Bytes, begin: int, end: int) -> int:
     while end > begin and load8(buffer, end - 1) in (0x20, 0x09):
         end -= 1
@@ -79,7 +79,7 @@ def _subkey_threshold(buffer: Bytes, begin: int, end: int) -> int:
     return 0
 
 
-@jit
+@kernel
 def _hexadecimal(buffer: Bytes, begin: int, end: int) -> int:
     """Digits, padded with zeros on the right to 56 bits; 0 when they are not 1 to 14 digits."""
     digits = end - begin

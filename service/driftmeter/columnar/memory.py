@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from driftmeter.model.compiled import jit
+from driftmeter.model.compiled import inlined, kernel
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -86,7 +86,7 @@ def as_int64(typing_context: Any, number: Any) -> Any:  # noqa: ARG001
     return types.int64(types.float64), generate
 
 
-@jit
+@inlined
 def load_short(buffer: Bytes, position: int, length: int) -> int:
     """Up to 7 bytes from `position` on as int64, zeros above; reads nothing beyond the array."""
     if position + 8 <= buffer.size:
@@ -97,7 +97,7 @@ def load_short(buffer: Bytes, position: int, length: int) -> int:
     return word
 
 
-@jit
+@inlined
 def equal(buffer: Bytes, left: int, right: int, length: int) -> bool:
     """Whether two ranges of one array hold the same bytes."""
     if length < 8:
@@ -108,7 +108,7 @@ def equal(buffer: Bytes, left: int, right: int, length: int) -> bool:
     return load64(buffer, left + length - 8) == load64(buffer, right + length - 8)
 
 
-@jit
+@kernel
 def hash_bytes(buffer: Bytes, position: int, length: int, seed: int) -> int:
     """64-bit hash of a range, a pure function of its bytes and the seed.
 
@@ -123,7 +123,7 @@ def hash_bytes(buffer: Bytes, position: int, length: int, seed: int) -> int:
     return multiply_fold(state ^ load64(buffer, position + length - 8), _HASH_STEP)
 
 
-@jit
+@inlined
 def valid_utf8(buffer: Bytes, position: int, length: int) -> bool:
     """Whether a range is UTF-8 as the Unicode standard defines it: no surrogates, no overlong forms."""
     if length < 8:
@@ -134,7 +134,7 @@ def valid_utf8(buffer: Bytes, position: int, length: int) -> bool:
     return load64(buffer, position + length - 8) & _HIGH_BITS == 0 or _valid_any(buffer, position, length)
 
 
-@jit
+@kernel
 def _valid_any(buffer: Bytes, position: int, length: int) -> bool:
     """UTF-8 by table 3-7 of the Unicode standard, for text that is not ASCII alone."""
     end = position + length

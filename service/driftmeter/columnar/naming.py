@@ -8,7 +8,7 @@ from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.layout import MODEL, PREDICTION_ID, SPECIALS, STAGE, VERSION, Ints
 from driftmeter.columnar.memory import Bytes, load8
 from driftmeter.model.columns import Column, Role
-from driftmeter.model.compiled import jit
+from driftmeter.model.compiled import kernel
 
 _BEARING_ROLES = (Role.FEATURE, Role.PREDICTION, Role.LABEL)
 
@@ -62,7 +62,7 @@ def _prefixes(config: AttributesConfig) -> list[tuple[str, Role]]:
     return sorted(prefixes, key=lambda item: -len(item[0].encode()))
 
 
-@jit
+@kernel
 def classify(buffer: Bytes, offset: int, length: int, naming: Naming) -> tuple[int, int]:
     """What a key means.
 
@@ -78,7 +78,7 @@ def classify(buffer: Bytes, offset: int, length: int, naming: Naming) -> tuple[i
     return -1, -1
 
 
-@jit
+@kernel
 def _starts_with(buffer: Bytes, offset: int, text: Bytes, start: int, size: int) -> bool:
     for i in range(size):
         if load8(buffer, offset + i) != load8(text, start + i):
@@ -86,4 +86,4 @@ def _starts_with(buffer: Bytes, offset: int, text: Bytes, start: int, size: int)
     return True
 
 
-assert SPECIALS > max(MODEL, VERSION, STAGE, PREDICTION_ID)  # noqa: S101 - fields from SPECIALS on are columns.
+assert max(MODEL, VERSION, STAGE, PREDICTION_ID) < SPECIALS  # noqa: S101 - fields from SPECIALS on are columns.

@@ -1,5 +1,5 @@
 """A whole ExportTraceServiceRequest into the flat arrays of `layout`."""
-# ruff: noqa: PLR0913, PLR0911, PLR0912, C901 - kernels take arrays one by one, and leave at the first fault.
+# ruff: noqa: PLR0913, PLR0911 - kernels take arrays one by one, and leave at the first fault.
 
 from driftmeter.columnar.attributes import any_attribute, span_attribute
 from driftmeter.columnar.identity import sampling_threshold, span_key, valid_id
@@ -18,7 +18,6 @@ from driftmeter.columnar.layout import (
     KEY_OF_FIELD,
     MODEL,
     NO_TIMESTAMP,
-    OUT_KEY_OFFSET,
     POSITIONS,
     RECEIVED,
     RESOURCE_FIRST,
@@ -34,7 +33,6 @@ from driftmeter.columnar.layout import (
     SPAN_END,
     SPAN_ERROR,
     SPAN_FIRST,
-    SPAN_GROUP,
     SPAN_ID,
     SPAN_KEY,
     SPAN_SCOPE,
@@ -54,7 +52,7 @@ from driftmeter.columnar.memory import Bytes, load64, valid_utf8
 from driftmeter.columnar.naming import Naming
 from driftmeter.columnar.schema import REQUEST, RESOURCE, RESOURCE_SPANS, SCOPE, SCOPE_SPANS, SPAN, STATUS, Table
 from driftmeter.columnar.wire import fail, read_size, read_tag, read_varint, skip_field
-from driftmeter.model.compiled import jit
+from driftmeter.model.compiled import kernel
 
 # Tags of the fields that are read: field number * 8 + wire type.
 _RESOURCE_SPANS = 0x0A
@@ -67,7 +65,7 @@ _STATUS_ERROR = 2
 _SPAN_DEPTH = 3  # Below request, resource spans and scope spans.
 
 
-@jit
+@kernel
 def decode_request(buffer: Bytes, size: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat) -> int:
     """Decode the first `size` bytes; return 0, or -1 with the fault in the state.
 
@@ -94,7 +92,7 @@ def decode_request(buffer: Bytes, size: int, not_after_ns: int, naming: Naming, 
     return 0
 
 
-@jit
+@kernel
 def _owner_attributes(
     buffer: Bytes, position: int, end: int, message: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
@@ -114,7 +112,7 @@ def _owner_attributes(
     return position
 
 
-@jit
+@kernel
 def _collect_owner(
     buffer: Bytes, position: int, end: int, message: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
@@ -143,7 +141,7 @@ def _collect_owner(
     return position
 
 
-@jit
+@kernel
 def _resource_spans(
     buffer: Bytes, position: int, end: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
@@ -169,7 +167,7 @@ def _resource_spans(
     return position
 
 
-@jit
+@kernel
 def _begin_scope(flat: Flat, first: int) -> int:
     """Add a row to `flat.scopes` for the resource's attributes and those from `first` on; -1 when there is no room."""
     state, scopes = flat.state, flat.scopes
@@ -191,13 +189,13 @@ def _begin_scope(flat: Flat, first: int) -> int:
     return int(row)
 
 
-@jit
+@kernel
 def _bearing(flat: Flat, field: int) -> int:
     """1 when a span with this column is feature-bearing."""
     return int(flat.keys[flat.keys[field, KEY_OF_FIELD], KEY_BEARING])
 
 
-@jit
+@kernel
 def _scope_spans(
     buffer: Bytes, position: int, end: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
@@ -225,7 +223,7 @@ def _scope_spans(
     return position
 
 
-@jit
+@kernel
 def _status(buffer: Bytes, position: int, end: int, span: Ints, table: Table, flat: Flat) -> int:
     """Read whether a Status says ERROR; the code is an int32, so the bits above 32 do not count."""
     state, stack = flat.state, flat.stack
@@ -243,7 +241,7 @@ def _status(buffer: Bytes, position: int, end: int, span: Ints, table: Table, fl
     return position
 
 
-@jit
+@kernel
 def _span_field(buffer: Bytes, position: int, end: int, tag: int, span: Ints, table: Table, flat: Flat) -> int:
     """Read one field of a span other than its attributes; return the position behind it."""
     state, stack = flat.state, flat.stack
@@ -272,7 +270,7 @@ def _span_field(buffer: Bytes, position: int, end: int, tag: int, span: Ints, ta
     return skip_field(buffer, position, end, tag, SPAN, _SPAN_DEPTH, table, stack, state)
 
 
-@jit
+@kernel
 def _span(
     buffer: Bytes,
     position: int,
@@ -325,7 +323,7 @@ def _span(
     return position
 
 
-@jit
+@kernel
 def _refusal(flat: Flat, span: Ints, bearing: int, not_after_ns: int) -> int:
     """The counter of the state that a span not to be kept belongs to; 0 for a span to be kept."""
     model = span[SPAN_SPECIAL + MODEL]

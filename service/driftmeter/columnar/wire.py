@@ -23,7 +23,7 @@ from driftmeter.columnar.layout import (
 )
 from driftmeter.columnar.memory import Bytes, load8, valid_utf8
 from driftmeter.columnar.schema import FIELDS_MAX, MESSAGE, TEXT, UNKNOWN, Table
-from driftmeter.model.compiled import jit
+from driftmeter.model.compiled import inlined, kernel
 
 VARINT_TYPE, FIXED64, DELIMITED, START_GROUP, END_GROUP, FIXED32 = range(6)
 """Wire types."""
@@ -33,7 +33,7 @@ _TAG_MAX = 0xFFFF_FFFF
 _SIZE_MAX = 0x7FFF_FFFF
 
 
-@jit
+@inlined
 def fail(state: Ints, position: int, reason: int) -> int:
     """Note the first fault and return -1."""
     state[ERROR_OFFSET] = position
@@ -41,7 +41,7 @@ def fail(state: Ints, position: int, reason: int) -> int:
     return -1
 
 
-@jit
+@kernel
 def _read_long(buffer: Bytes, position: int, end: int, bytes_max: int) -> tuple[int, int]:
     value = 0
     for i in range(bytes_max):
@@ -54,7 +54,7 @@ def _read_long(buffer: Bytes, position: int, end: int, bytes_max: int) -> tuple[
     return 0, -1
 
 
-@jit
+@inlined
 def read_varint(buffer: Bytes, position: int, end: int, state: Ints) -> tuple[int, int]:
     """A number as the bits of an int64, and the position behind it."""
     if position < end:
@@ -67,7 +67,7 @@ def read_varint(buffer: Bytes, position: int, end: int, state: Ints) -> tuple[in
     return value, after
 
 
-@jit
+@inlined
 def read_tag(buffer: Bytes, position: int, end: int, state: Ints) -> tuple[int, int]:
     """A tag (field number * 8 + wire type), and the position behind it."""
     if position < end:
@@ -80,7 +80,7 @@ def read_tag(buffer: Bytes, position: int, end: int, state: Ints) -> tuple[int, 
     return value, after
 
 
-@jit
+@inlined
 def read_size(buffer: Bytes, position: int, end: int, state: Ints) -> tuple[int, int]:
     """Begin and end of the bytes whose length stands at `position`; the end is -1 when they do not fit."""
     if position < end:
@@ -95,7 +95,7 @@ def read_size(buffer: Bytes, position: int, end: int, state: Ints) -> tuple[int,
     return begin, begin + size
 
 
-@jit
+@kernel
 def skip_scalar(buffer: Bytes, position: int, end: int, wire: int, state: Ints) -> int:
     """Position behind a number of the given wire type."""
     if wire == VARINT_TYPE:
@@ -107,7 +107,7 @@ def skip_scalar(buffer: Bytes, position: int, end: int, wire: int, state: Ints) 
     return fail(state, position, TAG)
 
 
-@jit
+@inlined
 def kind_of(table: Table, message: int, number: int) -> int:
     """What a field of a message holds; everything in a group is unknown."""
     if message < 0 or number >= FIELDS_MAX:
@@ -115,7 +115,7 @@ def kind_of(table: Table, message: int, number: int) -> int:
     return int(table[message, number])
 
 
-@jit
+@kernel
 def walk(
     buffer: Bytes, position: int, end: int, message: int, depth: int, table: Table, stack: Ints, state: Ints
 ) -> int:
@@ -182,7 +182,7 @@ def walk(
             end, message = inner_end, inner
 
 
-@jit
+@kernel
 def skip_field(
     buffer: Bytes, position: int, end: int, tag: int, message: int, depth: int, table: Table, stack: Ints, state: Ints
 ) -> int:

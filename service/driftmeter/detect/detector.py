@@ -1,6 +1,6 @@
 """One model's windows against its baseline: findings and quality."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +55,7 @@ class Detector:
         self._config = config
         self._groupings = build_groupings(baseline.columns)
         self._reference_rows = np.array([float(each.counts.sum()) for each in baseline.columns])
-        self._noise = {
-            key: np.array([each.noise.get(key, np.nan) for each in baseline.columns]) for key in METHODS
-        }
+        self._noise = {key: np.array([each.noise.get(key, np.nan) for each in baseline.columns]) for key in METHODS}
         self._nulls: dict[str, list[Null]] = {}
         self._verdicts: dict[str, Verdicts] = {}
 
@@ -107,7 +105,7 @@ class Detector:
             floor, effect = self._beyond_noise(key, value, rows)
             if key == DECIDING:
                 pvalue = np.stack([each.pvalue for each in decisions])
-                verdict = _verdict_columns(decisions, applies)
+                verdict: Mapping[str, pl.Series | pl.Expr] = _verdict_columns(decisions, applies)
             else:
                 pvalue = scores.pvalues.get(key, np.full_like(value, np.nan))
                 verdict = _INFORMING
@@ -154,27 +152,35 @@ class Detector:
     def _complete(self, windows: Sequence[WindowCounts], part: pl.DataFrame) -> pl.DataFrame:
         """Names and times in the place of numbers; no non-finite number leaves as anything but null."""
         columns = self._baseline.layout.columns
-        by_window = pl.DataFrame({
-            "window": [each.window.name for each in windows],
-            "window_index": [each.index for each in windows],
-            "window_start": pl.Series([each.start_ns for each in windows], dtype=pl.Int64),
-            "window_end": pl.Series([each.end_ns for each in windows], dtype=pl.Int64),
-            "revision": [each.revision for each in windows],
-        })[part["window_number"]]
-        by_column = pl.DataFrame({
-            "column": [each.name for each in columns],
-            "role": [each.role.value for each in columns],
-        })[part["column_number"]]
+        by_window = pl.DataFrame(
+            {
+                "window": [each.window.name for each in windows],
+                "window_index": [each.index for each in windows],
+                "window_start": pl.Series([each.start_ns for each in windows], dtype=pl.Int64),
+                "window_end": pl.Series([each.end_ns for each in windows], dtype=pl.Int64),
+                "revision": [each.revision for each in windows],
+            }
+        )[part["window_number"]]
+        by_column = pl.DataFrame(
+            {
+                "column": [each.name for each in columns],
+                "role": [each.role.value for each in columns],
+            }
+        )[part["column_number"]]
         finite = [pl.when(pl.col(name).is_finite()).then(name).alias(name) for name in _NUMBERS]
-        return pl.concat([part, by_window, by_column], how="horizontal").select(
-            *finite,
-            pl.exclude(*_NUMBERS),
-            model=pl.lit(self._key.model),
-            version=pl.lit(self._key.version),
-            stage=pl.lit(self._key.stage),
-            segment=pl.lit(""),
-            baseline=pl.lit(self._baseline.name),
-        ).select(pl.col(name).cast(dtype) for name, dtype in FINDINGS_SCHEMA.items())
+        return (
+            pl.concat([part, by_window, by_column], how="horizontal")
+            .select(
+                *finite,
+                pl.exclude(*_NUMBERS),
+                model=pl.lit(self._key.model),
+                version=pl.lit(self._key.version),
+                stage=pl.lit(self._key.stage),
+                segment=pl.lit(""),
+                baseline=pl.lit(self._baseline.name),
+            )
+            .select(pl.col(name).cast(dtype) for name, dtype in FINDINGS_SCHEMA.items())
+        )
 
 
 @dataclass(frozen=True, eq=False)

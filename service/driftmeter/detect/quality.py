@@ -34,20 +34,24 @@ def quality_of(key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], c
         "min": counts.moments[:, :, Moment.MIN],
         "max": counts.moments[:, :, Moment.MAX],
     }
-    return pl.DataFrame({
-        "window": np.repeat([each.window.name for each in windows], c),
-        "window_end": pl.Series(np.repeat([each.end_ns or 0 for each in windows], c)).cast(pl.Datetime("ns", "UTC")),
-        "revision": np.repeat([each.revision for each in windows], c),
-        "column": [each.name for each in layout.columns] * w,
-        "role": [each.role.value for each in layout.columns] * w,
-        "rows": np.repeat(counts.rows, c),
-        "missing": counts.tallies[:, :, Tally.MISSING].ravel(),
-        "type_mismatch": counts.tallies[:, :, Tally.MISMATCH].ravel(),
-        "non_finite": counts.tallies[:, :, Tally.NON_FINITE].ravel(),
-        "out_of_range": np.where(numeric, lowest + highest, 0).ravel(),
-        "unseen": np.where(numeric, 0, highest).ravel(),
-        **{name: np.where(known, table, np.nan).ravel() for name, table in moments.items()},
-    }).with_columns(
+    return pl.DataFrame(
+        {
+            "window": np.repeat([each.window.name for each in windows], c),
+            "window_end": pl.Series(np.repeat([each.end_ns or 0 for each in windows], c)).cast(
+                pl.Datetime("ns", "UTC")
+            ),
+            "revision": np.repeat([each.revision for each in windows], c),
+            "column": [each.name for each in layout.columns] * w,
+            "role": [each.role.value for each in layout.columns] * w,
+            "rows": np.repeat(counts.rows, c),
+            "missing": counts.tallies[:, :, Tally.MISSING].ravel(),
+            "type_mismatch": counts.tallies[:, :, Tally.MISMATCH].ravel(),
+            "non_finite": counts.tallies[:, :, Tally.NON_FINITE].ravel(),
+            "out_of_range": np.where(numeric, lowest + highest, 0).ravel(),
+            "unseen": np.where(numeric, 0, highest).ravel(),
+            **{name: np.where(known, table, np.nan).ravel() for name, table in moments.items()},
+        }
+    ).with_columns(
         pl.col(*moments).fill_nan(None),
         out_of_range=pl.when(pl.Series(np.tile(numeric, w))).then("out_of_range"),
         unseen=pl.when(pl.Series(~np.tile(numeric, w))).then("unseen"),
@@ -63,11 +67,13 @@ def classes_of(key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], c
     Columns: model, version, stage, window, window_end, revision, column, class, rows.
     """
     parts = [
-        pl.DataFrame({
-            "column": [layout.columns[index].name] * len(bins.categories),
-            "class": list(bins.categories),
-            "rows": counts.bins[w, offset : offset + len(bins.categories)],
-        }).with_columns(
+        pl.DataFrame(
+            {
+                "column": [layout.columns[index].name] * len(bins.categories),
+                "class": list(bins.categories),
+                "rows": counts.bins[w, offset : offset + len(bins.categories)],
+            }
+        ).with_columns(
             window=pl.lit(window.window.name),
             window_end=pl.lit(window.end_ns, pl.Datetime("ns", "UTC")),
             revision=pl.lit(window.revision, pl.Int64),
@@ -82,8 +88,16 @@ def classes_of(key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], c
     return pl.concat(parts) if parts else _NO_CLASSES.to_frame()
 
 
-_NO_CLASSES = pl.Schema({
-    "column": pl.String, "class": pl.String, "rows": pl.UInt64, "window": pl.String,
-    "window_end": pl.Datetime("ns", "UTC"), "revision": pl.Int64, "model": pl.String, "version": pl.String,
-    "stage": pl.String,
-})  # fmt: skip
+_NO_CLASSES = pl.Schema(
+    [
+        ("column", pl.String),
+        ("class", pl.String),
+        ("rows", pl.UInt64),
+        ("window", pl.String),
+        ("window_end", pl.Datetime("ns", "UTC")),
+        ("revision", pl.Int64),
+        ("model", pl.String),
+        ("version", pl.String),
+        ("stage", pl.String),
+    ]
+)

@@ -10,16 +10,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from driftmeter.errors import ConfigError
 from driftmeter.model.windows import parse_duration_ns
 
-RESERVED_HEADERS = frozenset({
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "host",
-    "retry-attempt",
-    "transfer-encoding",
-    "user-agent",
-    "x-prometheus-remote-write-version",
-})
+RESERVED_HEADERS = frozenset(
+    {
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "retry-attempt",
+        "transfer-encoding",
+        "user-agent",
+        "x-prometheus-remote-write-version",
+    }
+)
 """HTTP headers that belong to the protocol and cannot be configured, in lower case."""
 
 PORT_MAX = 65_535
@@ -137,8 +139,8 @@ class OtlpConfig(BaseModel):
     max_age: Duration = "2h"
     """A request that could not be delivered for so long is dropped and counted as `too_old`."""
     queue_samples: int = Field(default=200_000, ge=1)
-    """Most data points waiting to be sent; beyond it the oldest are dropped and counted as `queue_full`. About 100 bytes
-    of memory each."""
+    """Most data points waiting to be sent; beyond it the oldest are dropped and counted as `queue_full`. About 100
+    bytes of memory each."""
     max_samples_per_send: int = Field(default=2_000, ge=1)
     """Most data points in one request. 2000 stay well below the 4 MiB that gRPC servers accept by default."""
 

@@ -5,7 +5,7 @@ values with the window's end, for replays. Both hand out frames in which each se
 times of every series strictly increase.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +18,9 @@ from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.export.points import LABELS, SERIES, empty_points
 from driftmeter.telemetry.metrics import DropReason
 
+PENDING_WINDOWS_MAX = 10_000
+"""Most windows waiting to be handed out; beyond it the oldest are dropped and counted as `queue_full`."""
+
 _NS_PER_MS = 1_000_000
 
 
@@ -27,19 +30,22 @@ class Due:
 
     Attributes:
         frames: `POINTS_SCHEMA`, in the order in which they must be sent.
-        dropped: Points that are not sent at all, by reason.
+        dropped: Numbers of points that are not sent at all, by reason.
     """
 
     frames: tuple[pl.DataFrame, ...] = ()
-    dropped: Mapping[DropReason, pl.DataFrame] = field(default_factory=dict)
+    dropped: Mapping[DropReason, int] = field(default_factory=dict)
 
 
 class Schedule(Protocol):
     """Turns evaluated windows and the passing of time into frames to send."""
 
+    current: CurrentValues
+    """Newest values of every model and window length."""
+
     @property
-    def current(self) -> CurrentValues:
-        """Newest values of every model and window length."""
+    def pending(self) -> int:
+        """Windows that wait to be handed out."""
         ...
 
     def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
@@ -57,12 +63,20 @@ class WallSchedule:
     def __init__(self, counters: ResultCounters) -> None:
         self.current = CurrentValues()
         self._counters = counters
-        self._pending: list[tuple[EvaluatedWindow, pl.DataFrame]] = []
+        self._pending: deque[tuple[EvaluatedWindow, pl.DataFrame]] = deque()
+        self._overflow = 0
         self._last_ms = 0
+
+    @property
+    def pending(self) -> int:
+        """Windows that wait to be handed out."""
+        return len(self._pending)
 
     def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
         """Take in an evaluated window and its points."""
         self._pending.append((evaluated, points))
+        if len(self._pending) > PENDING_WINDOWS_MAX:
+            self._overflow += self._pending.popleft()[1].height
 
     def due(self, now_ns: int, *, tick: bool) -> Due:
         """The windows that are new, one of each group per frame; at a tick all values and counters besides."""
@@ -74,7 +88,11 @@ class WallSchedule:
         first_ms = max(self._last_ms + 1, now_ns // _NS_PER_MS - len(frames) + 1)
         if frames:
             self._last_ms = first_ms + len(frames) - 1
-        return Due(tuple(stamped(frame, first_ms + place) for place, frame in enumerate(frames)))
+        dropped, self._overflow = self._overflow, 0
+        return Due(
+            tuple(stamped(frame, first_ms + place) for place, frame in enumerate(frames)),
+            {DropReason.QUEUE_FULL: dropped} if dropped else {},
+        )
 
     def _rounds(self, now_ns: int) -> list[pl.DataFrame]:
         """Pending windows in rounds, so that several windows of one group go out one after the other."""
@@ -89,7 +107,7 @@ class WallSchedule:
             if place == len(rounds):
                 rounds.append([])
             rounds[place].append(accepted)
-        self._pending = []
+        self._pending.clear()
         return [pl.concat(parts) for parts in rounds]
 
 
@@ -99,35 +117,43 @@ class EventSchedule:
     def __init__(self, counters: ResultCounters) -> None:
         self.current = CurrentValues()
         self._counters = counters
-        self._pending: list[tuple[EvaluatedWindow, pl.DataFrame, pl.DataFrame]] = []
+        self._pending: deque[tuple[EvaluatedWindow, pl.DataFrame, pl.DataFrame]] = deque()
+        self._dropped: Counter[DropReason] = Counter()
         self._group_end_ns: dict[Group, int] = {}
         self._counted_ms = empty_points().select(*SERIES, "timestamp_ms")
+
+    @property
+    def pending(self) -> int:
+        """Windows that wait to be handed out."""
+        return len(self._pending)
 
     def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
         """Take in an evaluated window and its points, and what the counters stand at now."""
         self._pending.append((evaluated, points, self._counters.points(0)))
+        if len(self._pending) > PENDING_WINDOWS_MAX:
+            self._dropped[DropReason.QUEUE_FULL] += self._pending.popleft()[1].height
 
     def due(self, now_ns: int, *, tick: bool) -> Due:  # noqa: ARG002  # Time does not matter here.
         """The windows that are new, by their end."""
         pending = sorted(self._pending, key=lambda item: age_of(item[0]))
-        self._pending = []
-        frames: list[pl.DataFrame] = []
-        dropped: dict[DropReason, list[pl.DataFrame]] = {}
-        for evaluated, points, counted in pending:
-            reason = self._refusal(evaluated)
-            if reason is not None:
-                dropped.setdefault(reason, []).append(points)
-                self.current.update(evaluated, points, now_ns)
-                continue
-            end_ns = evaluated.end_ns or 0
-            self._group_end_ns[group_of(evaluated)] = end_ns
-            accepted = self.current.update(evaluated, points, now_ns)
-            counters = self._new_counters(evaluated, counted, end_ns // _NS_PER_MS)
-            frames.append(stamped(pl.concat([points if accepted is None else accepted, counters]), end_ns // _NS_PER_MS))
-        return Due(
-            tuple(frame for frame in frames if frame.height),
-            {reason: pl.concat(parts) for reason, parts in dropped.items()},
-        )
+        self._pending.clear()
+        frames = [self._frame(*item, now_ns) for item in pending]
+        dropped, self._dropped = self._dropped, Counter()
+        return Due(tuple(frame for frame in frames if frame.height), dropped)
+
+    def _frame(
+        self, evaluated: EvaluatedWindow, points: pl.DataFrame, counted: pl.DataFrame, now_ns: int
+    ) -> pl.DataFrame:
+        """What is sent for one window; empty when it cannot be sent."""
+        accepted = self.current.update(evaluated, points, now_ns)
+        reason = self._refusal(evaluated)
+        if reason is not None or evaluated.end_ns is None:
+            self._dropped[reason or DropReason.NO_TIMESTAMP] += points.height
+            return empty_points()
+        self._group_end_ns[group_of(evaluated)] = evaluated.end_ns
+        end_ms = evaluated.end_ns // _NS_PER_MS
+        counters = self._new_counters(evaluated, counted, end_ms)
+        return stamped(pl.concat([points if accepted is None else accepted, counters]), end_ms)
 
     def _refusal(self, evaluated: EvaluatedWindow) -> DropReason | None:
         """Why a window cannot be sent: a second value for one time is an error to Prometheus."""

@@ -3,7 +3,9 @@
 `/healthz` says that the process answers; `/readyz` says 200 when data is welcome and 503 before and after.
 """
 
+import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +21,7 @@ from driftmeter.telemetry.metrics import Telemetry
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _REQUESTS_MAX = 16
+_LOG = logging.getLogger(__name__)
 
 
 class ScrapeServer:
@@ -77,8 +80,10 @@ class _Server(ThreadingHTTPServer):
         self.free_slots = threading.BoundedSemaphore(_REQUESTS_MAX)
         super().__init__(*args)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is no event worth a line."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # As the library calls it.
+        """Log what went wrong, unless a client went away in the middle."""
+        if not isinstance(sys.exception(), OSError):
+            _LOG.error("a request to the scrape server failed", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -89,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "driftmeter"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802  # Named by the library.
+    def do_GET(self) -> None:
         """Answer one of the pages."""
         if not self.server.free_slots.acquire(blocking=False):
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once\n")

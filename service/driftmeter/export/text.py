@@ -5,13 +5,15 @@ import polars as pl
 from driftmeter.export.metrics import FAMILIES, RESULT_METRICS
 from driftmeter.export.points import LABELS
 
-_HEADERS = pl.DataFrame({
-    "family": pl.Series(range(len(RESULT_METRICS)), dtype=pl.Int32),
-    "header": [
-        f"# HELP {spec.prometheus_name} {spec.description}\n# TYPE {spec.prometheus_name} {spec.kind.value}"
-        for spec in RESULT_METRICS
-    ],
-})
+_HEADERS = pl.DataFrame(
+    {
+        "family": pl.Series(range(len(RESULT_METRICS)), dtype=pl.Int32),
+        "header": [
+            f"# HELP {spec.prometheus_name} {spec.description}\n# TYPE {spec.prometheus_name} {spec.kind.value}"
+            for spec in RESULT_METRICS
+        ],
+    }
+)
 
 
 def exposition(points: pl.DataFrame) -> str:
@@ -20,12 +22,10 @@ def exposition(points: pl.DataFrame) -> str:
     Args:
         points: `POINTS_SCHEMA`; each series at most once, no stale markers.
     """
-    pairs = [
-        pl.when(pl.col(label) != "").then(pl.format(label + '="{}"', _escaped(pl.col(label)))) for label in LABELS
-    ]
+    pairs = [pl.when(pl.col(label) != "").then(pl.format(label + '="{}"', _escaped(pl.col(label)))) for label in LABELS]
     labels = pl.concat_str(pairs, separator=",", ignore_nulls=True)
     lines = points.join(FAMILIES, on="metric", how="inner", maintain_order="left").select(
-        "family", line=pl.format("{}{{}} {}", "metric", labels, _number(pl.col("value")))
+        "family", line=pl.concat_str("metric", pl.lit("{"), labels, pl.lit("} "), _number(pl.col("value")))
     )
     families = lines.group_by("family").agg(pl.col("line").str.join("\n"))
     parts = _HEADERS.join(families, on="family", how="inner").sort("family")

@@ -20,7 +20,7 @@ class IngestConfig(BaseModel):
     """Largest request taken, after decompression. The OTLP specification recommends 64 MiB; larger ones are refused
     for good (RESOURCE_EXHAUSTED)."""
     max_in_flight_bytes: int = Field(default=256 * MIB, ge=1024)
-    """Bytes of requests worked on at a time; beyond that senders are asked to try again (UNAVAILABLE with RetryInfo)."""
+    """Bytes of requests worked on at a time; beyond it senders are told to try again (UNAVAILABLE with RetryInfo)."""
 
     @field_validator("listen")
     @classmethod
@@ -35,7 +35,9 @@ class IngestConfig(BaseModel):
         if not self.insecure and not is_loopback(self.listen):
             raise ValueError(f"{self.listen} is reachable from other machines: write insecure: true if that is wanted")
         if self.max_in_flight_bytes < self.max_request_bytes:
-            raise ValueError("max_in_flight_bytes is smaller than max_request_bytes: the largest request could not pass")
+            raise ValueError(
+                "max_in_flight_bytes is smaller than max_request_bytes: the largest request could not pass"
+            )
         return self
 
 

@@ -74,7 +74,8 @@ class OtlpServer:
             telemetry.requests.add(result=RequestResult.TOO_LARGE)
             limit = self._config.max_request_bytes
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, f"request of {size} bytes, the limit is {limit}: send smaller batches"
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"request of {size} bytes, the limit is {limit}: send smaller batches",
             )
         if self._in_flight_bytes + size > self._config.max_in_flight_bytes:
             telemetry.requests.add(result=RequestResult.UNAVAILABLE)

@@ -15,7 +15,7 @@ _YATES = 0.5
 
 
 def chi_square(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
-    """Pearson's statistic of the 2 × bins table of both sides' counts.
+    """Pearson's statistic of the table, 2 by bins, of both sides' counts.
 
     Σ (count - mean count)² / mean count over both sides and all bins that are not empty on both, mean count = side's
     rows · bin's rows / all rows; with Yates' correction when exactly two bins are left.
@@ -94,8 +94,10 @@ SPEC = MethodSpec(
         "scipy.stats.chi2_contingency and NannyML 0.13.1 to a relative 1e-9, as long as at most one category is unseen"
         " (NannyML counts each unseen category by itself, here they are one)."
     ),
-    formula="Σ over both sides and all bins of (count - mean count)² / mean count; Yates' correction for 2 × 2",
-    undefined="Bins empty on both sides are left out; 0 (p = 1) when one bin is left; nan when either side has no rows.",
+    formula="Σ over both sides and all bins of (count - mean count)² / mean count; Yates' correction for two bins",
+    undefined=(
+        "Bins empty on both sides are left out; 0 (p = 1) when one bin is left; nan when either side has no rows."
+    ),
     misleads=(
         "It grows with the rows: any difference, however small, becomes significant. Rows of production are not"
         " independent, so its p-value calls most days drifted on data without drift. Bins with a handful of rows make"

@@ -62,8 +62,10 @@ def section(spec: MethodSpec) -> str:
         ("Error of binning", spec.error_bound),
         ("Zeros and emptiness", spec.undefined),
         ("P-value of its own", "yes" if spec.pvalue else "no"),
-        ("Smallest effect, by default", "to be chosen" if spec.default_min_effect is None else
-         f"{spec.default_min_effect:g}"),
+        (
+            "Smallest effect, by default",
+            "to be chosen" if spec.default_min_effect is None else f"{spec.default_min_effect:g}",
+        ),
         ("Cost of one column and window", spec.cost),
         ("When it misleads", spec.misleads),
         ("Agrees with", spec.agrees_with),

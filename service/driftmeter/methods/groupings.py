@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from driftmeter.model.baseline import ColumnBaseline, Cuts
 from driftmeter.methods.score import Grouping
 from driftmeter.methods.spec import Bins
+from driftmeter.model.baseline import ColumnBaseline, Cuts
 from driftmeter.model.bins import NumericBins
 
 Ints = npt.NDArray[np.int64]

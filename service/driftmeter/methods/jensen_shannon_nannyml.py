@@ -50,6 +50,7 @@ SPEC = MethodSpec(
     cost="O(bins), two logarithms a bin.",
     misleads=(
         "Equal-width bins go blind on heavy tails: nearly all rows share a few bins, and even a doubling of a lognormal"
-        " feature (σ = 3) is lost in noise. Everything outside the reference's range is one bin, above or below alike."
+        " feature (its logarithm's standard deviation being 3) is lost in noise. Everything outside the reference's"
+        " range is one bin, above or below alike."
     ),
 )

@@ -10,7 +10,7 @@ TINY = 1e-300
 def shares(counts: pl.Expr) -> pl.Expr:
     """Each bin's share of its group's rows: float64, shape (bins,); nan when the group has no rows.
 
-    Counts in the same proportion give the same shares to the last bit, since a division is rounded correctly.
+    Equal counts give equal shares to the last bit; counts in the same proportion differ by rounding, about 1e-16.
     """
     return counts / counts.sum()
 

@@ -16,8 +16,8 @@ def total_variation(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
         observed: Window's counts of the same bins, uint64 or float64, shape (bins,).
 
     Returns:
-        One float64 per group in [0, 1], a difference of probabilities. Bins empty on both sides change nothing; nan
-        when either side has no rows.
+        One float64 per group in [0, 1], a difference of probabilities. Bins empty on both sides change nothing;
+        nan when either side has no rows.
 
     Cost: O(bins).
 

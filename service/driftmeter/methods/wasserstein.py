@@ -24,7 +24,7 @@ def wasserstein(expected: pl.Expr, observed: pl.Expr, left: pl.Expr, right: pl.E
         One float64 per group in [0, ∞), feature units. Bins empty on both sides are intervals like any other; nan when
         either side has no rows.
 
-    Cost: O(bins), six running sums.
+    Cost: O(bins), eight running sums.
 
     >>> bins = pl.DataFrame({
     ...     "expected": [2, 2, 0], "observed": [0, 2, 2], "left": [0.0, 1.0, 2.0], "right": [1.0, 2.0, 3.0],
@@ -36,12 +36,13 @@ def wasserstein(expected: pl.Expr, observed: pl.Expr, left: pl.Expr, right: pl.E
     """
     width = right - left
     gap = cumulative_shares(expected) - cumulative_shares(observed)  # F - G at the right edges.
-    gap_left = gap.shift(1, fill_value=0.0)
     # A line from a to b has mean magnitude (|a| + |b|) / 2 when it keeps its sign, (a² + b²) / (2·(|a| + |b|)) when it
     # changes it: less by |a·b| / |b - a|. The first part is summed by edge, so that the running sums are made once.
     trapezes = (gap.abs() * (width + width.shift(-1, fill_value=0.0))).sum() / 2
-    change = (shares(expected) - shares(observed)).abs()
-    crossings = (width * (gap * gap_left).clip(upper_bound=0.0) / (change + TINY)).sum()
+    # b - a is not p - q, which is rounded otherwise and may be 0 where a and b have different signs. The first bin
+    # starts from a = 0 and changes no sign: its null is left out of the sum.
+    products = (gap * gap.shift(1)).clip(upper_bound=0.0)
+    crossings = (width * products / (gap.diff().abs() + TINY)).sum()
     beyond = tail.sum() / observed.sum()
     # Rounding of the first two can leave a few units of the last place below zero.
     return where_both_sides((trapezes + crossings).clip(lower_bound=0.0) + beyond, expected, observed)
@@ -75,7 +76,7 @@ SPEC = MethodSpec(
     scale=Scale.SQUARED,
     unit="feature units",
     range=(0.0, float("inf")),
-    symmetric=False,  # It is inside the range; but only the window has values beyond it, so the two cannot be exchanged.
+    symmetric=False,  # Only the window has values beyond the range, so the two sides cannot be exchanged.
     ordinal=True,
     extras={"error": error_bound},
     reference=(
@@ -85,7 +86,7 @@ SPEC = MethodSpec(
     agrees_with="scipy.stats.wasserstein_distance within the error bound.",
     formula="∫ |F - G| dx inside the reference's range, F and G linear inside a bin, + Σ tail / Σ observed beyond it",
     error_bound="The rows' own distance is within Σ width · (p + q) / 2; the part beyond the range is exact.",
-    cost="O(bins), six running sums.",
+    cost="O(bins), eight running sums.",
     misleads=(
         "It is in the feature's own unit, so columns cannot be compared with each other. A single absurd value moves"
         " it: one row of 1e9 among 1,000 is a distance of 1e6."

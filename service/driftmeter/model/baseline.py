@@ -1,5 +1,6 @@
 """A baseline in memory."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -7,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from driftmeter.model.columns import Column
 from driftmeter.model.bins import Bins, NumericBins
+from driftmeter.model.columns import Column
 from driftmeter.model.layout import Layout
 
 Floats = npt.NDArray[np.float64]
@@ -67,10 +68,10 @@ class ColumnBaseline:
     counts: npt.NDArray[np.uint64]
     missing: int
     non_finite: int
-    mean: float
-    stddev: float
-    minimum: float
-    maximum: float
+    mean: float = math.nan
+    stddev: float = math.nan
+    minimum: float = math.nan
+    maximum: float = math.nan
     noise: Mapping[str, float] = field(default_factory=dict)
     chunks: Mapping[str, Chunks] = field(default_factory=dict)
 

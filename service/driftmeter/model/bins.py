@@ -86,7 +86,7 @@ class CategoryBins:
     @cached_property
     def _index(self) -> dict[str, int]:
         other = len(self.categories)
-        return {name: other for name in self.others} | {name: i for i, name in enumerate(self.categories)}
+        return dict.fromkeys(self.others, other) | {name: i for i, name in enumerate(self.categories)}
 
     def bins_of(self, names: list[str]) -> npt.NDArray[np.int32]:
         """int32 bin of each distinct name of a batch's dictionary."""

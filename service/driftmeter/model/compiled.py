@@ -1,4 +1,4 @@
-"""`jit`: how every compiled kernel of this package is declared, and where its machine code is kept.
+"""`jit`, `kernel` and `inlined`: how every compiled kernel of this package is declared, and where its machine code is kept.
 
 Machine code is kept under the first of these that can be used:
 
@@ -57,6 +57,19 @@ def jit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         # As Dispatcher.enable_caching does, with a cache that never fails for want of a writable place.
         compiled._cache = _cache_for(function)  # noqa: SLF001
     return compiled
+
+
+def kernel(function: Function, /) -> Function:
+    """`jit` for functions that allocate nothing and only take and pass on numbers, arrays and tuples of these.
+
+    They count no references, which costs more than the work in code that passes arrays down for each value.
+    """
+    return jit(_nrt=False, error_model="numpy")(function)
+
+
+def inlined(function: Function, /) -> Function:
+    """`kernel` for small functions: becomes part of every function that calls it."""
+    return jit(_nrt=False, error_model="numpy", forceinline=True)(function)
 
 
 def cache_directory() -> Path | None:

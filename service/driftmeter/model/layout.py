@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from driftmeter.model.columns import Column, Kind
 from driftmeter.model.bins import Bins, NumericBins
+from driftmeter.model.columns import Column, Kind
 
 
 @dataclass(frozen=True, eq=False)

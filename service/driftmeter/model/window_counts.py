@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from driftmeter.model.windows import WindowLength
 from driftmeter.model.counts import Counts
+from driftmeter.model.windows import WindowLength
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from driftmeter.model.compiled import jit
 from driftmeter.model.bins import CategoryBins, NumericBins
+from driftmeter.model.compiled import jit
 from driftmeter.model.counts import Counts, Moment, Tally
 from driftmeter.model.layout import Layout
 
@@ -20,6 +20,8 @@ _BELOW, _ABOVE, _DEVIATION, _SQUARE = (
     int(Moment.SQUARE),
 )
 _MIN, _MAX = int(Moment.MIN), int(Moment.MAX)
+Floats = npt.NDArray[np.float64]
+
 _NO_BITMAP = np.empty(0, np.uint8)
 
 
@@ -97,20 +99,28 @@ def _fold_categories(
 
 
 @jit
-def _fold_numeric(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917, C901
-    values, bitmap, bit_offset, slots, edges, lookup, cells_per_unit, center, counts, tallies, moments
-):  # pragma: no cover - compiled
+def _fold_numeric(  # noqa: PLR0913 - the arrays of one column.
+    values: Floats,
+    bitmap: npt.NDArray[np.uint8],
+    bit_offset: int,
+    slots: npt.NDArray[np.int32],
+    edges: Floats,
+    lookup: npt.NDArray[np.int32],
+    cells_per_unit: float,
+    center: float,
+    counts: npt.NDArray[np.uint64],
+    tallies: npt.NDArray[np.uint64],
+    moments: Floats,
+) -> None:
     low, high = edges[0], edges[-1]
     above = len(edges) + 1
-    cells = len(lookup) - 2
     has_nulls = len(bitmap) > 0
     for row in range(len(values)):
         slot = slots[row]
-        if has_nulls:
-            bit = row + bit_offset
-            if not (bitmap[bit >> 3] >> (bit & 7)) & 1:
-                tallies[slot, _MISSING] += np.uint64(1)
-                continue
+        bit = row + bit_offset
+        if has_nulls and not (bitmap[bit >> 3] >> (bit & 7)) & 1:
+            tallies[slot, _MISSING] += np.uint64(1)
+            continue
         value = values[row]
         if not math.isfinite(value):
             tallies[slot, _NON_FINITE] += np.uint64(1)
@@ -127,19 +137,31 @@ def _fold_numeric(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR
             counts[slot, above] += np.uint64(1)
             moments[slot, _ABOVE] += value - high
         else:
-            cell = min(int((value - low) * cells_per_unit), cells)
-            left, right = lookup[cell], lookup[cell + 1]
-            while left < right:
-                middle = (left + right) >> 1
-                if edges[middle] <= value:
-                    left = middle + 1
-                else:
-                    right = middle
-            counts[slot, left] += np.uint64(1)
+            counts[slot, _place(value, edges, lookup, cells_per_unit)] += np.uint64(1)
 
 
 @jit
-def _fold_codes(codes, bin_of_code, slots, counts, tallies):  # type: ignore[no-untyped-def]  # noqa: ANN202  # pragma: no cover
+def _place(value: float, edges: Floats, lookup: npt.NDArray[np.int32], cells_per_unit: float) -> int:
+    """Number of edges at or below a value inside the range: its bin."""
+    cell = min(int((value - edges[0]) * cells_per_unit), len(lookup) - 2)
+    left, right = lookup[cell], lookup[cell + 1]
+    while left < right:
+        middle = (left + right) >> 1
+        if edges[middle] <= value:
+            left = middle + 1
+        else:
+            right = middle
+    return int(left)
+
+
+@jit
+def _fold_codes(
+    codes: npt.NDArray[np.int32],
+    bin_of_code: npt.NDArray[np.int32],
+    slots: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.uint64],
+    tallies: npt.NDArray[np.uint64],
+) -> None:
     for row in range(len(codes)):
         code = codes[row]
         place = bin_of_code[code] if code >= 0 else -1

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from driftmeter.model.predictions import Predictions
-from driftmeter.model.windows import WindowLength
 from driftmeter.model.counts import Counts
-from driftmeter.summary.fold import fold
 from driftmeter.model.layout import Layout
+from driftmeter.model.predictions import Predictions
 from driftmeter.model.window_counts import WindowCounts
+from driftmeter.model.windows import WindowLength
+from driftmeter.summary.fold import fold
 from driftmeter.window.tumbling import event_times_ns
 
 

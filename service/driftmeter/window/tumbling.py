@@ -7,6 +7,7 @@ A window is first evaluated when the watermark passes its end. It takes late row
 evaluated again, with a higher revision, when some have come.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from driftmeter.model.predictions import Predictions
-from driftmeter.model.windows import WindowLength
 from driftmeter.model.counts import Counts
-from driftmeter.summary.fold import fold
 from driftmeter.model.layout import Layout
+from driftmeter.model.predictions import Predictions
 from driftmeter.model.window_counts import WindowCounts
+from driftmeter.model.windows import WindowLength
+from driftmeter.summary.fold import fold
 
 
 @dataclass(eq=False)
@@ -135,7 +136,7 @@ def event_times_ns(rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
 
 
 def _keep(
-    rows: pa.RecordBatch, mismatches: dict[str, npt.NDArray[np.uint32]], keep: npt.NDArray[np.bool_]
+    rows: pa.RecordBatch, mismatches: Mapping[str, npt.NDArray[np.uint32]], keep: npt.NDArray[np.bool_]
 ) -> tuple[pa.RecordBatch, dict[str, npt.NDArray[np.uint32]]]:
     """The rows to keep, and the row numbers of mismatches among them."""
     renumbered = np.cumsum(keep, dtype=np.uint32) - np.uint32(1)

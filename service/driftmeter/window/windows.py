@@ -1,10 +1,10 @@
 """All windows of one model, version and stage."""
 
-from driftmeter.model.predictions import Predictions
-from driftmeter.model.windows import parse_duration_ns
 from driftmeter.model.layout import Layout
-from driftmeter.window.by_rows import RowWindows
+from driftmeter.model.predictions import Predictions
 from driftmeter.model.window_counts import WindowCounts
+from driftmeter.model.windows import parse_duration_ns
+from driftmeter.window.by_rows import RowWindows
 from driftmeter.window.config import WindowConfig
 from driftmeter.window.tumbling import TumblingWindows, event_times_ns
 from driftmeter.window.watermark import Watermark

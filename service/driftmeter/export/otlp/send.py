@@ -12,14 +12,16 @@ from driftmeter.telemetry.metrics import DropReason
 
 _METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _NS_PER_SECOND = 1e9
-_RETRYABLE = frozenset({
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.OUT_OF_RANGE,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DATA_LOSS,
-})
+_RETRYABLE = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
 _REASONS = {
     grpc.StatusCode.INVALID_ARGUMENT: DropReason.BAD_REQUEST,
     grpc.StatusCode.UNAUTHENTICATED: DropReason.UNAUTHORIZED,
@@ -105,7 +107,7 @@ def _retry_info_seconds(details: bytes) -> float | None:
         for detail in status.details:
             info = error_details_pb2.RetryInfo()
             if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
-                return max(0.0, info.retry_delay.seconds + info.retry_delay.nanos / _NS_PER_SECOND)
+                return max(0.0, float(info.retry_delay.ToNanoseconds()) / _NS_PER_SECOND)
     except DecodeError:
         return None
     return None

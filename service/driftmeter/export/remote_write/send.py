@@ -101,7 +101,7 @@ def classify(status: int, retry_after: str | None, message: str, now_ns: int) ->
 
 
 def parse_retry_after_seconds(text: str | None, now_ns: int) -> float | None:
-    """Seconds to wait, not negative; None when the header is absent or neither a number nor a date (RFC 9110, 10.2.3)."""
+    """Seconds to wait, not negative; None when `text` is neither a number nor a date (RFC 9110, 10.2.3)."""
     if text is None:
         return None
     if text.strip().isascii() and text.strip().isdigit():

@@ -1,0 +1,51 @@
+# Every target sets up what it needs; see CONTRIBUTING.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test check bench components test-compose docs proto lock clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## Train a model, serve a year of flights through it, show what drifts.
+	$(BIN)/driftmeter demo
+
+test: $(STAMP) ## All tests; those that need Go build the real Collector and Prometheus first.
+	@if command -v go >/dev/null; then scripts/components.sh all; fi
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## Style, types, layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## All benchmarks as a table; python -m benchmarks NAME --json for one.
+	$(BIN)/python -m benchmarks
+
+components: ## Build the real Collector, Prometheus and telemetrygen into a cache outside the tree.
+	scripts/components.sh all
+
+test-compose: $(STAMP) ## Bring up docker-compose.yml with a real dockerd and look for scores in its Prometheus.
+	$(BIN)/python -m pytest -m compose tests/compose
+
+docs: $(STAMP) ## Write the pages that are generated from the code.
+	$(BIN)/python -m driftmeter.methods.document
+	$(BIN)/python -m driftmeter.export.document
+	$(BIN)/python scripts/dashboard.py
+
+proto: $(STAMP) ## Generate the code that tests decode remote-write requests with.
+	scripts/proto.sh
+
+lock: $(STAMP) ## Pin all dependencies anew.
+	scripts/lock.sh
+
+clean:
+	rm -rf $(VENV) dist build

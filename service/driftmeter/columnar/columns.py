@@ -1,0 +1,184 @@
+"""Attributes of one batch's spans into columns: cells, states, validity bits and dictionary codes."""
+# ruff: noqa: PLR0913 - kernels take arrays one by one.
+
+import numpy as np
+import numpy.typing as npt
+
+from driftmeter.columnar.grouping import hash_value, same_value
+from driftmeter.columnar.layout import (
+    ATTRIBUTE_FIELD,
+    ATTRIBUTE_TYPE,
+    ATTRIBUTE_VALUE,
+    BOOL,
+    DOUBLE,
+    EMPTY,
+    INT,
+    SCOPE_RESOURCE_FIRST,
+    SEED,
+    SPAN_FIRST,
+    SPAN_SCOPE,
+    SPECIALS,
+    STRING,
+    Flat,
+    Ints,
+)
+from driftmeter.columnar.memory import Bytes, as_int64, load64
+from driftmeter.model.compiled import inlined, kernel
+
+Octets = npt.NDArray[np.uint8]
+Codes = npt.NDArray[np.int32]
+
+UNDECIDED, NUMERIC, CATEGORICAL, TEXT = range(4)
+"""What a column holds. `TEXT` is a categorical column that takes numbers too, as text."""
+
+ABSENT, PRESENT, MISMATCH = range(3)
+"""What a row has in a column: nothing, a value, or a value of a type the column does not take."""
+
+TOO_MANY_COLUMNS, NAME_TOO_LONG = -2, -3
+"""Instead of a column's number: its values are dropped and counted for this reason."""
+
+_ALL_PRESENT = 0x0101010101010101
+
+
+@inlined
+def _level(flat: Flat, span: int, level: int) -> tuple[int, int]:
+    """First attribute and end of a span's resource (0), scope (1) or own attributes (2)."""
+    if level == 2:
+        return flat.spans[span, SPAN_FIRST], flat.spans[span, SPAN_FIRST + 1]
+    scope = flat.spans[span, SPAN_SCOPE]
+    first = SCOPE_RESOURCE_FIRST + 2 * level
+    return flat.scopes[scope, first], flat.scopes[scope, first + 1]
+
+
+@kernel
+def find_columns(flat: Flat, spans: Ints, column_of_field: Ints, found: Ints) -> int:
+    """List the columns that occur in a batch, in order of first appearance; return their number.
+
+    Args:
+        flat: The request.
+        spans: Rows of the batch's spans.
+        column_of_field: -1 everywhere; receives each field's column.
+        found: Receives each column's field, and the kind that its first scalar value has, shape (fields, 2).
+    """
+    count = 0
+    for span in spans:
+        for level in range(3):
+            first, stop = _level(flat, span, level)
+            for row in range(first, stop):
+                field = flat.attributes[row, ATTRIBUTE_FIELD]
+                if field < SPECIALS:
+                    continue
+                column = column_of_field[field]
+                if column < 0:
+                    column = count
+                    count += 1
+                    column_of_field[field] = column
+                    found[column, 0], found[column, 1] = field, UNDECIDED
+                if found[column, 1] == UNDECIDED:
+                    kind = flat.attributes[row, ATTRIBUTE_TYPE]
+                    if kind in (DOUBLE, INT):
+                        found[column, 1] = NUMERIC
+                    elif kind in (STRING, BOOL):
+                        found[column, 1] = CATEGORICAL
+    return count
+
+
+@kernel
+def fill_cells(
+    flat: Flat, spans: Ints, column_of_field: Ints, kinds: Octets, cells: Ints, states: Octets, dropped: Ints
+) -> None:
+    """Write every value of a batch to its place. A later level overwrites an earlier one, as does a later duplicate.
+
+    Args:
+        flat: The request.
+        spans: Rows of the batch's spans, n of them.
+        column_of_field: Each field's column, or a negative reason to drop it.
+        kinds: Kind of each column.
+        cells: Receives bits of the double, or the attribute's row for categorical columns; shape (columns, >= n).
+        states: Zeros; receives what each cell holds, shape as `cells`.
+        dropped: Counts values not kept, indexed by minus the reason.
+    """
+    for i in range(spans.size):
+        span = spans[i]
+        for level in range(3):
+            first, stop = _level(flat, span, level)
+            for row in range(first, stop):
+                field = flat.attributes[row, ATTRIBUTE_FIELD]
+                if field < SPECIALS:
+                    continue
+                column = column_of_field[field]
+                if column < 0:
+                    dropped[-column] += 1
+                    continue
+                kind = flat.attributes[row, ATTRIBUTE_TYPE]
+                if kinds[column] <= NUMERIC:
+                    if kind == DOUBLE:
+                        cells[column, i] = flat.attributes[row, ATTRIBUTE_VALUE]
+                        states[column, i] = PRESENT
+                        continue
+                    cells[column, i] = as_int64(float(flat.attributes[row, ATTRIBUTE_VALUE]))
+                    fits = kind == INT
+                else:
+                    cells[column, i] = row
+                    fits = kind in (STRING, BOOL) or (kinds[column] == TEXT and kind in (INT, DOUBLE))
+                states[column, i] = PRESENT if fits else ABSENT if kind == EMPTY else MISMATCH
+
+
+@kernel
+def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: Ints, mismatches: Ints) -> None:
+    """Turn states into validity bits, least significant first; count rows without a value; clear what stands there."""
+    for column in range(cells.shape[0]):
+        missing = wrong = 0
+        state, flat_bits = states[column], bits[column]
+        for start in range(0, rows, 8):
+            if start + 8 <= rows and load64(state, start) == _ALL_PRESENT:
+                flat_bits[start >> 3] = 0xFF
+                continue
+            byte = 0
+            for i in range(start, min(start + 8, rows)):
+                if state[i] == PRESENT:
+                    byte |= 1 << (i - start)
+                else:
+                    missing += 1
+                    wrong += int(state[i] == MISMATCH)
+                    cells[column, i] = 0
+            flat_bits[start >> 3] = byte
+        nulls[column], mismatches[column] = missing, wrong
+
+
+@kernel
+def encode_cells(
+    buffer: Bytes, flat: Flat, cells: Ints, states: Octets, columns: Ints, slots: Codes, codes: Codes, entries: Ints
+) -> None:
+    """Number the distinct values of categorical columns in order of first appearance.
+
+    Args:
+        buffer: The request.
+        flat: Its attributes.
+        cells: Attribute rows, shape (all columns, >= n).
+        states: What the cells hold.
+        columns: The categorical ones, k of them.
+        slots: Room for a hash table: a power of two, at least 2n.
+        codes: Receives codes, shape (k, n).
+        entries: Receives how many entries each column has in its first k words, then, column by column, the
+            attribute that each entry was first seen in; 0 stands for cells without a value.
+    """
+    attributes, seed, mask = flat.attributes, flat.state[SEED], slots.size - 1
+    entry = columns.size
+    for k in range(columns.size):
+        column, base = columns[k], entry
+        slots[:] = -1
+        for i in range(codes.shape[1]):
+            codes[k, i] = 0
+            if states[column, i] != PRESENT:
+                continue
+            row = cells[column, i]
+            slot = hash_value(buffer, attributes, row, seed) & mask
+            while slots[slot] >= 0 and not same_value(buffer, attributes, entries[base + slots[slot]], row):
+                slot = (slot + 1) & mask
+            if slots[slot] < 0:
+                slots[slot] = entry - base
+                entries[entry] = row
+                entry += 1
+            codes[k, i] = slots[slot]
+        entries[k] = entry - base

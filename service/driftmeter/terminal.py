@@ -1,0 +1,136 @@
+"""Findings, baselines and progress as a person in a terminal reads them."""
+
+from collections.abc import Iterable
+
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from driftmeter.methods import DECIDING
+from driftmeter.model.baseline import Baseline
+from driftmeter.model.bins import NumericBins
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARK_WIDTH = 24
+_REASONS = {
+    "insufficient": "too few rows",
+    "no_baseline": "no baseline",
+    "provisional": "baseline is provisional",
+    "no_timestamps": "baseline has no timestamps",
+    "too_few_chunks": "baseline too short for this window",
+    "no_weekly_cycle": "baseline under a week",
+}
+
+
+def sparkline(values: Iterable[float | None], top: float = 1.0, width: int = _SPARK_WIDTH) -> str:
+    """Values from 0 to `top` as bars, evenly thinned to `width`; a space where there is none."""
+    given = list(values)
+    step = max(1.0, len(given) / width)
+    picked = [given[int(i * step)] for i in range(min(width, len(given)))]
+    last = len(_BARS) - 1
+    return "".join(" " if v is None else _BARS[min(last, max(0, round(v / top * last)))] for v in picked)
+
+
+def findings_table(findings: pl.DataFrame) -> Table:
+    """One line a column: what the deciding method says over all windows."""
+    table = Table(title=f"Drift against the reference ({DECIDING.replace('_', '-')} distance)", title_justify="left")
+    for name in ("column", "role"):
+        table.add_column(name)
+    for name in ("windows", "rows", "drifted", "latest", "noise", "largest"):
+        table.add_column(name, justify="right")
+    table.add_column("score by window (0 to 1)")
+    table.add_column("verdict")
+    deciding = findings.filter(pl.col("method") == DECIDING)
+    for (column, role), part in deciding.group_by("column", "role", maintain_order=True):
+        drifted = int(part["detected"].sum() or 0)
+        table.add_row(
+            str(column),
+            str(role),
+            str(part.height),
+            f"{part['rows'].sum():,}",
+            str(drifted) if part["detected"].count() else "-",
+            _number(part["value"][-1]),
+            _number(part["noise_floor"][-1]),
+            _number(part["value"].max()),
+            sparkline(part["value"]),
+            _verdict(part, drifted),
+            style="red" if drifted else None,
+        )
+    return table
+
+
+def _verdict(part: pl.DataFrame, drifted: int) -> str:
+    judged = part["detected"].count()
+    if judged:
+        return f"drifted in {drifted} of {judged}" if drifted else "no drift"
+    reason = part["reason"].mode().sort()[0]
+    return f"none: {_REASONS.get(str(reason), str(reason))}"
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "-"
+
+
+def baseline_table(baseline: Baseline) -> Table:
+    """One line a column."""
+    table = Table(title_justify="left", title=_baseline_title(baseline))
+    for name in ("column", "role", "kind"):
+        table.add_column(name)
+    for name in ("bins", "missing", "mean", "std dev", "min", "max"):
+        table.add_column(name, justify="right")
+    table.add_column("distribution")
+    for each in baseline.columns:
+        numeric = isinstance(each.bins, NumericBins)
+        moments = [f"{v:.4g}" if numeric else "" for v in (each.mean, each.stddev, each.minimum, each.maximum)]
+        table.add_row(
+            each.column.name,
+            each.column.role.value,
+            "numeric" if numeric else "categorical",
+            str(each.bins.size),
+            f"{each.missing / max(baseline.rows, 1):.1%}",
+            *moments,
+            _distribution(each.bins, each.counts.tolist()),
+        )
+    return table
+
+
+def _baseline_title(baseline: Baseline) -> str:
+    version = f" version {baseline.version}" if baseline.version else ", any version"
+    lines = [f"Baseline of model {baseline.model}{version}: {baseline.rows:,} rows, {len(baseline.columns)} columns"]
+    if baseline.start_ns is not None:
+        start, end = (pl.from_epoch(pl.Series([t]), "ns")[0] for t in (baseline.start_ns, baseline.end_ns))
+        lines.append(f"from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")
+    first = baseline.columns[0]
+    chunks = ", ".join(f"{name} × {len(first.chunks[name].rows)}" for name in baseline.windows if name in first.chunks)
+    lines.append(f"chunks: {chunks or 'none'}")
+    if baseline.content_hash:
+        lines.append(f"content {baseline.content_hash[:16]}")
+    return "\n".join(lines)
+
+
+def _distribution(bins: object, counts: list[int]) -> str:
+    """Twelve equal slices of a numeric column's range, or its five commonest categories."""
+    if isinstance(bins, NumericBins):
+        low, high = float(bins.edges[0]), float(bins.edges[-1])
+        slices = [0.0] * 12
+        for edge, count in zip(bins.edges.tolist(), counts[1:-1], strict=True):
+            slices[min(11, int((edge - low) / (high - low) * 12)) if high > low else 0] += count
+        return sparkline(slices, top=max(*slices, 1.0))
+    total = max(sum(counts), 1)
+    names = bins.categories[:5]  # type: ignore[attr-defined]
+    text = ", ".join(f"{name} {count / total:.0%}" for name, count in zip(names, counts[:5], strict=False))
+    return text + (", …" if len(bins.categories) > 5 else "")  # type: ignore[attr-defined]  # noqa: PLR2004
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar for work that a person waits for; shown only on a terminal, and gone when done."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
