@@ -94,6 +94,7 @@ ensure() {
     fi
     say "building $1 (minutes the first time) ..."
     local began=$SECONDS scratch
+    rm -rf "$COMPONENTS/.build-$1".* # Left by a run that was killed; the lock says that none is going on.
     scratch=$(mktemp -d "$COMPONENTS/.build-$1.XXXXXX")
     mkdir "$scratch/out" "$scratch/work"
     if ! (set -e; export CGO_ENABLED=0 GOWORK=off GOFLAGS=-trimpath; "build_$1" "$scratch/out" "$scratch/work") \

@@ -196,7 +196,8 @@ def rows() -> Iterator[tuple[str, int, int, list[Panel]]]:
     yield "Score over noise floor", 7, 8, [by_feature.repeat("feature").repeat_direction("h").max_per_row(3)]
     by_output = scores(
         "Drift of predictions",
-        "Distance of what the model answers, and of its probabilities by class, from the baseline (Jensen-Shannon, 0 to 1) over its noise floor.",
+        "Distance of what the model answers, and of its probabilities by class, from the baseline (Jensen-Shannon, "
+        "0 to 1) over its noise floor.",
         "prediction_drift",
         ["output", "class"],
         WINDOW,

@@ -7,16 +7,15 @@ from typing import Any
 import cramjam
 import numpy as np
 import polars as pl
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
-
 from _generated.remote_pb2 import WriteRequest
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.export.points import CLASSES_SCHEMA, LABELS, POINTS_SCHEMA, QUALITY_SCHEMA
 from driftmeter.model.findings import FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.windows import parse_window
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 SeriesKey = frozenset[tuple[str, str]]
 """Labels of a series, `__name__` included, those without a value left out."""
@@ -89,7 +88,7 @@ def classes(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([{**same, **row} for row in rows], schema=CLASSES_SCHEMA)
 
 
-def evaluated(
+def evaluated(  # noqa: PLR0913  # Tests change one thing at a time.
     index: int = 0,
     *,
     key: ModelKey = KEY,
@@ -101,7 +100,7 @@ def evaluated(
 ) -> EvaluatedWindow:
     """A day's window of a model: two methods on each column, quality of each feature, two classes.
 
-    The value of every finding is `value`, or by default 0.1 + index / 1000, which tells windows apart.
+    The value of every finding is `value`, or by default (100 + index) / 1000, which tells windows apart.
     """
     length = parse_window(window)
     start = DAY + timedelta(microseconds=index * length.length_ns / 1000)
@@ -115,10 +114,12 @@ def evaluated(
         "window_start": start,
         "window_end": end,
         "revision": revision,
-        "value": 0.1 + index / 1000 if value is None else value,
+        "value": (100 + index) / 1000 if value is None else value,
     }
     rows = [
-        finding(**same, column=column, role=role, method=method, detected=detected if method == "jensen_shannon" else None)
+        finding(
+            **same, column=column, role=role, method=method, detected=detected if method == "jensen_shannon" else None
+        )
         for column, role in columns
         for method in ("jensen_shannon", "hellinger")
     ]

@@ -5,6 +5,7 @@ Exit codes: 0 done (drift or not), 1 a fault of this program, 2 a mistake in arg
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,7 +18,7 @@ from driftmeter.analyze import analyze as analyze_files
 from driftmeter.app import serve as serve_until_stopped
 from driftmeter.app import warm_up as warm_up_kernels
 from driftmeter.baseline.build import DEFAULT_WINDOWS, build_baseline
-from driftmeter.baseline.data import ColumnOptions, Dataset, read_dataset
+from driftmeter.baseline.data import ColumnOptions, read_dataset
 from driftmeter.baseline.file import read_baseline, write_baseline
 from driftmeter.config import Config, load_config
 from driftmeter.detect.config import DetectConfig
@@ -148,7 +149,7 @@ def baseline_build(  # noqa: PLR0913 - the options of one command.
         progress.update(task, description="Columns", total=len(rows.columns), completed=0)
         built = build_baseline(rows, model, version or "", windows, on_column=lambda _: progress.advance(task))
     written = write_baseline(built, out)
-    _print_skipped(rows, written.skipped)
+    _print_skipped(written.skipped)
     if timestamp is None:
         _err.print("note: without --timestamp there are no verdicts for windows by time, only scores", style="yellow")
     _out.print(f"Wrote {out}: {written.rows:,} rows, {len(written.columns)} columns", highlight=False)
@@ -200,7 +201,7 @@ def analyze(  # noqa: PLR0913 - the options of one command.
             before, now, length, DetectConfig(), model, version,
             lambda done, total: progress.update(task, description="Windows", completed=done, total=total),
         )  # fmt: skip
-    _print_skipped(before, before.skipped)
+    _print_skipped(before.skipped)
     _write_findings(findings, format, out)
 
 
@@ -225,8 +226,8 @@ def warm_up() -> None:
     warm_up_kernels()
 
 
-def _print_skipped(_: Dataset, skipped: "pl.Series | object") -> None:
-    for column, reason in dict(skipped).items():  # type: ignore[call-overload]
+def _print_skipped(skipped: Mapping[str, str]) -> None:
+    for column, reason in skipped.items():
         _err.print(f"left out: {column}: {reason}", style="yellow", highlight=False)
 
 

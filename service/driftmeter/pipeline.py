@@ -75,7 +75,7 @@ class Pipeline:
         self._telemetry = telemetry
         self._clock = clock
         self._listeners = listeners
-        self._kinds = KindBook(config.attributes.max_columns)
+        self._kinds = KindBook()
         self._decoder = Decoder(config.attributes, self._kinds)
         self._models: dict[ModelKey, _Scored | Learning] = {}
         self._quarantine: deque[bytes] = deque()

@@ -10,7 +10,7 @@ class WriteRequest(_message.Message):
     __slots__ = ("timeseries",)
     TIMESERIES_FIELD_NUMBER: _ClassVar[int]
     timeseries: _containers.RepeatedCompositeFieldContainer[TimeSeries]
-    def __init__(self, timeseries: _Optional[_Iterable[_Union[TimeSeries, _Mapping]]] = ...) -> None: ...
+    def __init__(self, timeseries: _Optional[_Iterable[_Union[TimeSeries, _Mapping[str, object]]]] = ...) -> None: ...
 
 class TimeSeries(_message.Message):
     __slots__ = ("labels", "samples")
@@ -18,7 +18,7 @@ class TimeSeries(_message.Message):
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedCompositeFieldContainer[Label]
     samples: _containers.RepeatedCompositeFieldContainer[Sample]
-    def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ...) -> None: ...
+    def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping[str, object]]]] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping[str, object]]]] = ...) -> None: ...
 
 class Label(_message.Message):
     __slots__ = ("name", "value")

@@ -16,8 +16,9 @@ WITHOUT_SHELL = {"collector"}
 @pytest.fixture(scope="module", name="stack")
 def read_stack() -> dict[str, Any]:
     """The file as docker compose understands it."""
-    command = [require("docker-compose"), "--file", ROOT / "docker-compose.yml", "config", "--format", "json"]
-    stack: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    arguments = ["--file", str(ROOT / "docker-compose.yml"), "config", "--format", "json"]
+    read = subprocess.run([require("docker-compose"), *arguments], check=True, capture_output=True, text=True)
+    stack: dict[str, Any] = json.loads(read.stdout)
     return stack
 
 

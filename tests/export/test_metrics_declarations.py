@@ -6,7 +6,6 @@ from pathlib import Path
 import httpx
 import polars as pl
 import pytest
-
 from components import require, run_prometheus
 from driftmeter.export.document import document
 from driftmeter.export.metrics import FAMILIES, IDENTITY_LABELS, RESULT_METRICS, MetricKind, MetricSpec
@@ -74,5 +73,5 @@ def test_a_real_prometheus_gives_the_declared_names(tmp_path: Path) -> None:
 
 
 def test_the_page_is_current() -> None:
-    """docs/metrics.md is what the declarations say; `python -m driftmeter.export.document docs/metrics.md` renews it."""
+    """docs/metrics.md is what the declarations say; `python -m driftmeter.export.document` writes it."""
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == document()

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-
-from driftmeter.telemetry.logs import RateLimitedLog, fields, setup
+from driftmeter.telemetry.logs import RateLimitedLog, Value, fields, setup
 from export_samples import StillClock
 
 _PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|[^ "]+)(?: |$)')
@@ -33,7 +32,14 @@ def stream() -> Iterator[io.StringIO]:
 
 def test_a_line_can_be_taken_apart_again(stream: io.StringIO) -> None:
     """Whatever the fields hold, a line is one line of key=value pairs."""
-    values = {"path": "/metrics", "text": 'say "hi" = \n two', "count": 3, "ratio": 0.5, "none": None, "empty": ""}
+    values: dict[str, Value] = {
+        "path": "/metrics",
+        "text": 'say "hi" = \n two',
+        "count": 3,
+        "ratio": 0.5,
+        "none": None,
+        "empty": "",
+    }
     logging.getLogger("driftmeter.test").info("it happened", extra=fields(**values))
     (line,) = stream.getvalue().splitlines()
     parsed = _parse(line)
@@ -55,22 +61,22 @@ def test_setup_twice_writes_each_line_once(stream: io.StringIO) -> None:
 def test_exceptions_stay_on_their_line(stream: io.StringIO) -> None:
     """A traceback is a field, not further lines."""
     try:
-        raise ValueError("broken")
+        int("broken")
     except ValueError:
         logging.getLogger("driftmeter.test").exception("failed")
     (line,) = stream.getvalue().splitlines()
-    assert "ValueError: broken" in _parse(line)["exception"]
+    assert "ValueError: invalid literal" in _parse(line)["exception"]
 
 
 def test_warnings_are_limited_per_key(stream: io.StringIO) -> None:
     """A flood of one key gives one line per interval, which says how many were held back; other keys are not held."""
     clock = StillClock()
-    log = RateLimitedLog(logging.getLogger("driftmeter.test"), clock, interval_seconds=30)
+    limited = RateLimitedLog(logging.getLogger("driftmeter.test"), clock, interval_seconds=30)
     for _ in range(100):
-        log.warning("full", "queue is full", samples=5)
-    log.warning("other", "something else")
+        limited.warning("full", "queue is full", samples=5)
+    limited.warning("other", "something else")
     clock.advance(31)
-    log.warning("full", "queue is full", samples=5)
+    limited.warning("full", "queue is full", samples=5)
     lines = [_parse(line) for line in stream.getvalue().splitlines()]
     assert [line["message"] for line in lines] == ["queue is full", "something else", "queue is full"]
     assert lines[2]["suppressed"] == "99"

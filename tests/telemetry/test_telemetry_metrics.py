@@ -4,7 +4,6 @@ import subprocess
 import threading
 
 import pytest
-
 from components import require
 from driftmeter.telemetry.families import OTHER
 from driftmeter.telemetry.metrics import SELF_METRICS, DropReason, SampleOutcome, Telemetry
@@ -47,7 +46,7 @@ def test_open_labels_take_any_value_and_can_be_removed() -> None:
     """A model's gauge disappears with the model."""
     telemetry = Telemetry()
     telemetry.watermark_lag_seconds.set(4.5, model="m", version="1", stage="")
-    assert 'driftmeter_watermark_lag_seconds{model="m",version="1",stage=""} 4.5' in telemetry.expose()
+    assert 'driftmeter_watermark_lag_seconds{model="m",stage="",version="1"} 4.5' in telemetry.expose()
     telemetry.watermark_lag_seconds.remove(model="m", version="1", stage="")
     telemetry.watermark_lag_seconds.remove(model="never", version="was", stage="there")
     assert "driftmeter_watermark_lag_seconds{" not in telemetry.expose()

@@ -1,0 +1,1 @@
+"""Request bytes into Arrow: wire decoder, attribute conventions, typed columns."""

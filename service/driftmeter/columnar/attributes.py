@@ -1,5 +1,6 @@
 """Attributes of resources, scopes and spans: wire bytes into rows of `Flat.attributes`."""
-# ruff: noqa: PLR0913, PLR0911, C901 - kernels take arrays one by one, and leave at the first fault.
+# ruff: noqa: PLR0913, PLR0911, PLR2004, C901
+# Kernels: they take arrays one by one, leave at the first fault, and know tags by number.
 
 from driftmeter.columnar.layout import (
     ATTRIBUTE_FIELD,

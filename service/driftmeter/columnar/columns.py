@@ -1,5 +1,5 @@
 """Attributes of one batch's spans into columns: cells, states, validity bits and dictionary codes."""
-# ruff: noqa: PLR0913 - kernels take arrays one by one.
+# ruff: noqa: PLR0913 - kernels take arrays one by one, and hold all their loops.
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +37,14 @@ ABSENT, PRESENT, MISMATCH = range(3)
 TOO_MANY_COLUMNS, NAME_TOO_LONG = -2, -3
 """Instead of a column's number: its values are dropped and counted for this reason."""
 
+_OWN = 2
 _ALL_PRESENT = 0x0101010101010101
 
 
 @inlined
 def _level(flat: Flat, span: int, level: int) -> tuple[int, int]:
     """First attribute and end of a span's resource (0), scope (1) or own attributes (2)."""
-    if level == 2:
+    if level == _OWN:
         return flat.spans[span, SPAN_FIRST], flat.spans[span, SPAN_FIRST + 1]
     scope = flat.spans[span, SPAN_SCOPE]
     first = SCOPE_RESOURCE_FIRST + 2 * level

@@ -1,6 +1,5 @@
 """Which model, version and stage each span belongs to."""
 
-
 import numpy as np
 import numpy.typing as npt
 
@@ -43,7 +42,7 @@ def make_groups() -> tuple[Ints, npt.NDArray[np.int32]]:
 def is_text(attributes: Ints, row: int) -> bool:
     """Whether an attribute can be written as a text that is not empty."""
     kind = attributes[row, ATTRIBUTE_TYPE]
-    return kind != EMPTY and kind <= DOUBLE and (kind != STRING or attributes[row, ATTRIBUTE_LENGTH] > 0)
+    return bool(kind != EMPTY and kind <= DOUBLE and (kind != STRING or attributes[row, ATTRIBUTE_LENGTH] > 0))
 
 
 @kernel

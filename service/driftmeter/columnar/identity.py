@@ -1,4 +1,5 @@
 """Who a span is, and how many spans it stands for."""
+# ruff: noqa: PLR2004 - lengths of ids and values of bytes.
 
 from driftmeter.columnar.memory import IDENTITY_SEED, Bytes, hash_bytes, load8, load64, multiply_fold
 from driftmeter.model.compiled import kernel

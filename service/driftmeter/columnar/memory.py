@@ -3,8 +3,10 @@
 The reads of this module do not check bounds: `load8` and `load64` are only called where the caller knows that the
 bytes lie inside the array; everything else here keeps inside it by itself.
 """
+# ruff: noqa: PLR2004 - lengths of words and values of bytes.
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,20 +32,18 @@ def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.gep(array.data, [args[1]])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def load8(typing_context: Any, buffer: Any, position: Any) -> Any:  # noqa: ARG001
-    """Byte at `position` as int64 in [0, 255]."""
-
+def _load8(typing_context: Any, buffer: Any, position: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.zext(builder.load(_pointer(context, builder, signature, args)), ir.IntType(64))
 
     return types.int64(buffer, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def load64(typing_context: Any, buffer: Any, position: Any) -> Any:  # noqa: ARG001
-    """Eight bytes from `position` on, little endian, as the bits of an int64."""
+load8 = cast("Callable[[Bytes, int], int]", intrinsic(_load8))
+"""Byte at `position` as int64 in [0, 255]."""
 
+
+def _load64(typing_context: Any, buffer: Any, position: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         address = _pointer(context, builder, signature, args)
         word = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
@@ -53,10 +53,11 @@ def load64(typing_context: Any, buffer: Any, position: Any) -> Any:  # noqa: ARG
     return types.int64(buffer, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:  # noqa: ARG001
-    """Low half xor high half of the 128-bit product of two unsigned 64-bit numbers given as int64 bits."""
+load64 = cast("Callable[[Bytes, int], int]", intrinsic(_load64))
+"""Eight bytes from `position` on, little endian, as the bits of an int64."""
 
+
+def _multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
         wide = ir.IntType(128)
         product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
@@ -66,24 +67,19 @@ def multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:  # noqa: A
     return types.int64(types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def as_float64(typing_context: Any, bits: Any) -> Any:  # noqa: ARG001
-    """The double whose bits are the given int64."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
+multiply_fold = cast("Callable[[int, int], int]", intrinsic(_multiply_fold))
+"""Low half xor high half of the 128-bit product of two unsigned 64-bit numbers given as int64 bits."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def as_int64(typing_context: Any, number: Any) -> Any:  # noqa: ARG001
-    """The bits of a double."""
-
+def _as_int64(typing_context: Any, number: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
         return builder.bitcast(args[0], ir.IntType(64))
 
     return types.int64(types.float64), generate
+
+
+as_int64 = cast("Callable[[float], int]", intrinsic(_as_int64))
+"""The bits of a double."""
 
 
 @inlined

@@ -80,7 +80,7 @@ def classify(buffer: Bytes, offset: int, length: int, naming: Naming) -> tuple[i
 
 @kernel
 def _starts_with(buffer: Bytes, offset: int, text: Bytes, start: int, size: int) -> bool:
-    for i in range(size):
+    for i in range(size):  # noqa: SIM110 - compiled.
         if load8(buffer, offset + i) != load8(text, start + i):
             return False
     return True

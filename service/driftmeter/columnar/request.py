@@ -1,5 +1,6 @@
 """A whole ExportTraceServiceRequest into the flat arrays of `layout`."""
-# ruff: noqa: PLR0913, PLR0911 - kernels take arrays one by one, and leave at the first fault.
+# ruff: noqa: PLR0913, PLR0911, PLR2004
+# Kernels: they take arrays one by one, leave at the first fault, and know tags by number.
 
 from driftmeter.columnar.attributes import any_attribute, span_attribute
 from driftmeter.columnar.identity import sampling_threshold, span_key, valid_id

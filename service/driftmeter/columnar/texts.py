@@ -32,11 +32,16 @@ def text_of(request: bytes, attributes: Ints, row: int) -> str:
         return "true" if value else "false"
     if kind == INT:
         return str(value)
-    return (
-        repr(float(attributes[row, ATTRIBUTE_VALUE : ATTRIBUTE_VALUE + 1].view(np.float64)[0]))
-        if kind == DOUBLE
-        else ""
-    )
+    if kind == DOUBLE:
+        return str(_double_texts(attributes[row : row + 1, ATTRIBUTE_VALUE])[0])
+    return ""
+
+
+def _double_texts(bits: Ints) -> pa.Array:
+    """Doubles as the shortest text that reads back as the same; whole ones end in `.0`, as Python writes them."""
+    texts = pc.cast(pa.array(np.ascontiguousarray(bits).view(np.float64)), pa.string())
+    whole = pc.match_substring_regex(texts, r"^-?\d+$")
+    return pc.if_else(whole, pc.binary_join_element_wise(texts, pa.scalar(".0"), ""), texts)
 
 
 def texts_of(buffer: Bytes, attributes: Ints, rows: Ints) -> pa.StringArray:
@@ -60,9 +65,8 @@ def _with_numbers(texts: pa.StringArray, attributes: Ints, rows: Ints) -> pa.Str
     kinds = np.where(rows >= 0, attributes[known, ATTRIBUTE_TYPE], 0)
     bits = attributes[known, ATTRIBUTE_VALUE]
     integers = pc.cast(pa.array(bits), pa.string())
-    doubles = pc.cast(pa.array(bits.view(np.float64)), pa.string())
     mixed = pc.if_else(pa.array(kinds == INT), integers, texts)
-    return cast("pa.StringArray", pc.if_else(pa.array(kinds == DOUBLE), doubles, mixed))
+    return cast("pa.StringArray", pc.if_else(pa.array(kinds == DOUBLE), _double_texts(bits), mixed))
 
 
 @kernel

@@ -8,7 +8,8 @@ unknown field.
 
 Every function that can fail returns -1 as the position and leaves offset and reason in `state`.
 """
-# ruff: noqa: PLR0913, PLR0911 - kernels take arrays one by one, and leave at the first fault.
+# ruff: noqa: PLR0913, PLR0911, PLR0912, PLR2004, C901
+# Kernels: they take arrays one by one, leave at the first fault, and know bytes by value.
 
 from driftmeter.columnar.layout import (
     DEPTH,

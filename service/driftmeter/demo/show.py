@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console, Group
@@ -21,6 +22,7 @@ from driftmeter.baseline.file import write_baseline
 from driftmeter.clock import SystemClock
 from driftmeter.config import Config
 from driftmeter.demo.board import MONTHS, Board
+from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.errors import ConfigError, DriftmeterError
 from driftmeter.model.windows import parse_window
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome
@@ -74,11 +76,11 @@ class _Demo:
             }
         )
         loop = asyncio.get_running_loop()
-        service = Service(
-            config,
-            SystemClock(),
-            on_evaluated=lambda window: loop.call_soon_threadsafe(self._board.add, window.findings),
-        )
+
+        def on_evaluated(window: EvaluatedWindow) -> None:
+            loop.call_soon_threadsafe(self._board.add, window.findings)
+
+        service = Service(config, SystemClock(), on_evaluated)
         try:
             await service.start()
             made = await self._serve_year(model, service.otlp_port, days)
@@ -158,7 +160,7 @@ def _month_line(board: Board, month: int) -> str:
 
 
 @asynccontextmanager
-async def _model_server(model: Path, port: int) -> AsyncIterator[AsyncIterator[dict[str, object]]]:
+async def _model_server(model: Path, port: int) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """The model server's process and the lines it writes."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "driftmeter.demo.model_server", str(model), f"127.0.0.1:{port}",
@@ -167,7 +169,7 @@ async def _model_server(model: Path, port: int) -> AsyncIterator[AsyncIterator[d
     assert process.stdout is not None  # noqa: S101 - asked for above.
     output = process.stdout
 
-    async def lines() -> AsyncIterator[dict[str, object]]:
+    async def lines() -> AsyncIterator[dict[str, Any]]:
         async for line in output:
             yield json.loads(line)
 

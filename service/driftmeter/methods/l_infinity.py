@@ -25,7 +25,7 @@ def l_infinity(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     >>> counts.select(l_infinity(pl.col("expected"), pl.col("observed"))).item()
     0.25
 
-    Waggoner, 2015, https://doi.org/10.1145/2688073.2688095.
+    Waggoner, 2015, https://doi.org/10.48550/arXiv.1412.2314.
     """
     return where_both_sides((shares(expected) - shares(observed)).abs().max(), expected, observed)
 
@@ -43,7 +43,7 @@ SPEC = MethodSpec(
     symmetric=True,
     ordinal=False,
     reference=(
-        "Waggoner, Lp testing and learning of discrete distributions, 2015, https://doi.org/10.1145/2688073.2688095"
+        "Waggoner, Lp testing and learning of discrete distributions, 2015, https://doi.org/10.48550/arXiv.1412.2314"
     ),
     agrees_with="NannyML 0.13.1 on its car-loan data, to 1e-9.",
     formula="max |p - q| over categories",

@@ -1,4 +1,4 @@
-"""`jit`, `kernel` and `inlined`: how every compiled kernel of this package is declared, and where its machine code is kept.
+"""`jit`, `kernel` and `inlined`: how compiled code is declared, and where its machine code is kept.
 
 Machine code is kept under the first of these that can be used:
 
