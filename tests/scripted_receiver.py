@@ -87,7 +87,7 @@ class ScriptedReceiver:
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Reads one request and answers it; false when the connection is over."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = dict((name.lower(), value) for name, _, value in (line.partition(": ") for line in head[1:] if line))
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers["content-length"]))
         self.received.append(Received(head[0], headers, body, _CLOCK.monotonic_seconds()))
         step = self._script.pop(0) if self._script else Reply(204)

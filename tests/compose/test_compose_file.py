@@ -66,3 +66,9 @@ def test_image_is_pinned_to_a_version(stack: dict[str, Any], name: str) -> None:
 def test_ports_are_published_on_loopback_only(stack: dict[str, Any], name: str) -> None:
     """Nothing is open to the network unless somebody opens it."""
     assert all(port["host_ip"] == "127.0.0.1" for port in stack["services"][name].get("ports", ()))
+
+
+def test_ports_are_the_usual_ones(stack: dict[str, Any]) -> None:
+    """Without PORT_ variables everything is where its users look for it."""
+    published = {port["published"] for service in stack["services"].values() for port in service.get("ports", ())}
+    assert published == {"4317", "4318", "8889", "9464", "9090", "3000"}

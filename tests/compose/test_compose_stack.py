@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from components import ROOT, PrometheusApi, missing, wait_until
+from components import ROOT, PrometheusApi, free_port, missing, wait_until
 from driftmeter.clock import SystemClock
 from scripts.dashboard import dashboard_queries
 
@@ -31,9 +31,7 @@ pytestmark = pytest.mark.compose
 SCRIPT = ROOT / "scripts" / "docker-for-tests.sh"
 FILES = (ROOT / "docker-compose.yml", ROOT / "tests" / "compose" / "fast.yaml")
 SERVICES = ("collector", "driftmeter", "prometheus")
-COLLECTOR = "http://127.0.0.1:4317"
-OFFERED_BY_COLLECTOR = "http://127.0.0.1:8889/metrics"
-PROMETHEUS = PrometheusApi("http://127.0.0.1:9090")
+PORTS = ("OTLP_GRPC", "OTLP_HTTP", "COLLECTOR_METRICS", "DRIFTMETER", "PROMETHEUS")
 
 MODEL = "compose-test"
 WINDOW = "5s"
@@ -46,9 +44,26 @@ CARRIERS = np.array(["AA", "DL", "UA"])
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The stack of the compose file under a project name of its own."""
+    """The stack of the compose file, under a project name and on published ports of its own.
+
+    Attributes:
+        environment: What `docker compose` runs with.
+        ports: Published port by the name that follows `PORT_` in the compose file.
+    """
 
     environment: Mapping[str, str]
+    ports: Mapping[str, int]
+
+    @property
+    def prometheus(self) -> PrometheusApi:
+        """The published Prometheus."""
+        return PrometheusApi(f"http://127.0.0.1:{self.ports['PROMETHEUS']}")
+
+    def value(self, expression: str) -> float | None:
+        """Value of a query's only series in Prometheus; None while there is none."""
+        found = self.prometheus.query(expression)
+        assert len(found) <= 1, found
+        return found[0].value if found else None
 
     def compose(self, *arguments: str) -> str:
         """Runs `docker compose` with these arguments; all it printed, which is also what a failure shows."""
@@ -89,11 +104,11 @@ def build_baseline(file: Path) -> None:
     data.unlink()
 
 
-def send_predictions(end_ns: int) -> int:
-    """Sends a minute of predictions up to `end_ns` to the Collector as a model server would; how many there were."""
+def send_predictions(endpoint: str, end_ns: int) -> int:
+    """Sends a minute of predictions up to `end_ns` to a Collector as a model server would; how many there were."""
     resource = Resource({"service.name": "model-server", "ml.model.name": MODEL, "ml.model.version": "1"})
     provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(COLLECTOR, insecure=True), max_queue_size=10_000))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, insecure=True), max_queue_size=10_000))
     tracer = provider.get_tracer("compose-test")
     count = SECONDS * ROWS_A_SECOND
     for number, row in enumerate(rows(count, LIVE_MEAN).iter_rows(named=True)):
@@ -120,7 +135,9 @@ def bring_up_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     baselines.chmod(0o755)  # The service runs as another user.
     build_baseline(baselines / "compose-test.parquet")
     docker = dict(line.split("=", 1) for line in up.stdout.splitlines())
-    stack = Stack({**os.environ, **docker, "DRIFTMETER_TEST_BASELINES": str(baselines)})
+    ports = {name: free_port() for name in PORTS}
+    published = {f"PORT_{name}": str(port) for name, port in ports.items()}
+    stack = Stack({**os.environ, **docker, **published, "DRIFTMETER_TEST_BASELINES": str(baselines)}, ports)
     try:
         stack.compose("build", "driftmeter")
         stack.compose("up", "--pull", "never", "--wait", *SERVICES)
@@ -134,69 +151,68 @@ def bring_up_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module", name="sent")
 def send_a_minute(stack: Stack) -> int:
     """Number of predictions sent through the published port of the Collector."""
-    assert stack.environment
-    return send_predictions(SystemClock().now_ns())
+    return send_predictions(f"http://127.0.0.1:{stack.ports['OTLP_GRPC']}", SystemClock().now_ns())
 
 
-def value(expression: str) -> float | None:
-    """Value of a query's only series; None while there is none."""
-    found = PROMETHEUS.query(expression)
-    assert len(found) <= 1, found
-    return found[0].value if found else None
-
-
-def test_every_prediction_is_counted_once(sent: int) -> None:
+def test_every_prediction_is_counted_once(stack: Stack, sent: int) -> None:
     """Prometheus knows as many predictions as were sent to the Collector."""
     counted = f'ml_predictions_total{{model="{MODEL}", version="1"}}'
-    wait_until("all predictions are counted", lambda: value(counted) == sent)
+    wait_until("all predictions are counted", lambda: stack.value(counted) == sent)
 
 
-def test_scores_arrive_in_prometheus_and_tell_drift_from_none(sent: int) -> None:
+def test_scores_arrive_in_prometheus_and_tell_drift_from_none(stack: Stack, sent: int) -> None:
     """The feature that moved drifted, far over its noise floor; the one that did not, did not."""
     assert sent
     of = f'{{model="{MODEL}", version="1", window="{WINDOW}", feature="%s"}}'
     drifted, still = of % "temp", of % "carrier"
-    wait_until("the drifted feature has its verdict", lambda: value(f"ml_feature_drift_detected{drifted}") == 1)
-    score, floor = value(f"ml_feature_drift_score{drifted}"), value(f"ml_feature_drift_noise_floor{drifted}")
+    wait_until("the drifted feature has its verdict", lambda: stack.value(f"ml_feature_drift_detected{drifted}") == 1)
+    score, floor = (
+        stack.value(f"ml_feature_drift_score{drifted}"),
+        stack.value(f"ml_feature_drift_noise_floor{drifted}"),
+    )
     assert score is not None
     assert floor is not None
     assert score > 0.7 > 5 * floor
-    assert value(f"ml_feature_drift_detected{still}") == 0
-    assert value(f'ml_model_drifted_features{{model="{MODEL}", window="{WINDOW}"}}') == 1
+    assert stack.value(f"ml_feature_drift_detected{still}") == 0
+    assert stack.value(f'ml_model_drifted_features{{model="{MODEL}", window="{WINDOW}"}}') == 1
 
 
-def test_every_query_of_the_dashboard_returns_data(sent: int) -> None:
+def test_every_query_of_the_dashboard_returns_data(stack: Stack, sent: int) -> None:
     """No panel of the dashboard stays empty for a model with a calibrated baseline."""
     assert sent
     queries = dashboard_queries(MODEL, WINDOW)
     assert len(queries) >= 10
     for panel, query in queries.items():
-        wait_until(f"{panel} shows data: {query}", lambda query=query: len(PROMETHEUS.query(query)) > 0)  # type: ignore[misc]
+        wait_until(f"{panel} shows data: {query}", lambda query=query: len(stack.prometheus.query(query)) > 0)  # type: ignore[misc]
 
 
-def test_alerts_fire(sent: int) -> None:
+def test_alerts_fire(stack: Stack, sent: int) -> None:
     """Prometheus has loaded the rules, and the model's drift raises the alerts for model and feature."""
     assert sent
     alerts = f'ALERTS{{alertstate="firing", model="{MODEL}"}}'
     expected = {"DriftmeterModelDrifted", "DriftmeterFeatureDrifted"}
-    wait_until("both alerts fire", lambda: {one.labels["alertname"] for one in PROMETHEUS.query(alerts)} >= expected)
+    wait_until(
+        "both alerts fire", lambda: {one.labels["alertname"] for one in stack.prometheus.query(alerts)} >= expected
+    )
 
 
-def test_collector_offers_the_same_scores(sent: int) -> None:
+def test_collector_offers_the_same_scores(stack: Stack, sent: int) -> None:
     """What Prometheus got by remote write, the Collector got as OTLP metrics and offers to other backends."""
     assert sent
 
+    url = f"http://127.0.0.1:{stack.ports['COLLECTOR_METRICS']}/metrics"
+
     def offered() -> bool:
-        lines = httpx.get(OFFERED_BY_COLLECTOR, timeout=10, trust_env=False).text.splitlines()
+        lines = httpx.get(url, timeout=10, trust_env=False).text.splitlines()
         scores = [line for line in lines if line.startswith("ml_feature_drift_score{")]
         return any('feature="temp"' in line and f'model="{MODEL}"' in line for line in scores)
 
     wait_until("the Collector offers the score", offered)
 
 
-def test_prometheus_scrapes_the_service_itself_and_no_results(sent: int) -> None:
+def test_prometheus_scrapes_the_service_itself_and_no_results(stack: Stack, sent: int) -> None:
     """Scraping brings `driftmeter_*` and nothing else, so that results do not come by two roads."""
     assert sent
-    wait_until("the service is scraped", lambda: value('up{job="driftmeter"}') == 1)
-    wait_until("its metrics are there", lambda: len(PROMETHEUS.query('{__name__=~"driftmeter_.+"}')) > 0)
-    assert len(PROMETHEUS.query(f'ml_predictions_total{{model="{MODEL}"}}')) == 1
+    wait_until("the service is scraped", lambda: stack.value('up{job="driftmeter"}') == 1)
+    wait_until("its metrics are there", lambda: len(stack.prometheus.query('{__name__=~"driftmeter_.+"}')) > 0)
+    assert len(stack.prometheus.query(f'ml_predictions_total{{model="{MODEL}"}}')) == 1

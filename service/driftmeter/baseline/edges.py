@@ -1,10 +1,12 @@
 """Bins from reference values."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from driftmeter.model.baseline import Cuts
+from driftmeter.model.baseline import Cuts, Floats
 from driftmeter.model.bins import CATEGORIES_MAX, OTHER_NAMES_MAX, CategoryBins, NumericBins
 
 FINE_QUANTILES = 1_024
@@ -26,20 +28,39 @@ def numeric_bins(values: npt.NDArray[np.generic]) -> tuple[NumericBins, Cuts]:
     """
     numbers = np.sort(values.astype(np.float64))
     distinct = np.unique(numbers)
-    quantiles = np.unique(np.quantile(numbers, np.linspace(0, 1, 33)))
-    deciles = np.unique(np.quantile(numbers, np.linspace(0.1, 0.9, 9)))
+    quantiles = _quantiles(numbers, np.linspace(0, 1, 33))
+    deciles = _quantiles(numbers, np.linspace(0.1, 0.9, 9))
     few = len(distinct) <= _NANNYML_DISTINCT_MAX and len(distinct) <= _NANNYML_DISTINCT_SHARE_MAX * len(numbers)
     discrete = few or len(distinct) == 1
-    doane = distinct if discrete else np.histogram_bin_edges(values, bins="doane").astype(np.float64)
+    doane = distinct if discrete else _doane(values)
     edges = [quantiles, deciles, doane]
     if len(distinct) <= DISCRETE_VALUES_MAX:
         # The next float after each value ends that value's own bin, so that values between two are told apart.
         edges += [distinct, np.nextafter(distinct[:-1], np.inf)]
     else:
-        edges.append(np.quantile(numbers, np.linspace(0, 1, FINE_QUANTILES + 1)))
+        edges.append(_quantiles(numbers, np.linspace(0, 1, FINE_QUANTILES + 1)))
     union = np.unique(np.concatenate(edges))
     inside = union[(union >= distinct[0]) & (union <= distinct[-1])]
     return NumericBins(inside), Cuts(quantiles, deciles, doane, discrete)
+
+
+def _quantiles(numbers: Floats, shares: Floats) -> Floats:
+    """Distinct quantiles of sorted numbers, none beyond the smallest or the largest of them."""
+    # A range that overflows is halved first: its ends are so large that halving them is exact.
+    scale = 1.0 if math.isfinite(float(numbers[-1]) - float(numbers[0])) else 0.5
+    quantiles = np.quantile(numbers * scale, shares) / scale
+    return np.asarray(np.unique(np.clip(quantiles, numbers[0], numbers[-1])))
+
+
+def _doane(values: npt.NDArray[np.generic]) -> Floats:
+    """numpy's `doane` edges; one bin over the whole range where numpy finds none."""
+    with np.errstate(all="ignore"):
+        try:
+            edges: Floats = np.histogram_bin_edges(values, bins="doane").astype(np.float64)
+        except (ValueError, OverflowError):  # Values too close to each other, or too large for their third power.
+            edges = np.empty(0)
+    usable = len(edges) > 1 and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all())
+    return edges if usable else np.array([values.min(), values.max()], np.float64)
 
 
 def category_bins(values: pl.Series) -> CategoryBins:

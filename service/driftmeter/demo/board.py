@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -71,19 +72,19 @@ class Board:
 
     def table(self) -> Table:
         """All columns, those that drift most first."""
-        table = Table(title="Drift by day against January and February", title_justify="left", pad_edge=False)
-        table.add_column("column")
+        table = Table(title="Drift by day against January and February", title_justify="left", box=box.SIMPLE_HEAD)
+        table.padding = (0, 1, 0, 0)
+        table.add_column("column", no_wrap=True)
         table.add_column("score", justify="right")
         table.add_column("noise", justify="right")
         table.add_column("rows", justify="right")
         table.add_column("days", justify="right")
         for month in MONTHS:
             table.add_column(month, justify="right")
-        table.add_column("score by month")
+        table.add_column("score", no_wrap=True)
         for (role, column), days in sorted(self.columns.items(), key=lambda item: -item[1].days_drifted):
-            name = column if role == "feature" else f"{column} ({role})"
             table.add_row(
-                Text(name, style="bold red" if days.days_drifted else ""),
+                Text(title(role, column), style="bold red" if days.days_drifted else ""),
                 f"{days.scores[-1]:.3f}" if days.scores else "-",
                 f"{days.noise:.3f}",
                 f"{days.rows:,}",
@@ -92,10 +93,18 @@ class Board:
                 sparkline(days.score_by_month(), top=0.6, width=len(MONTHS)),
             )
         table.caption = (
-            "days: called drifted. Months: share of days called drifted. noise: the score chance alone gives."
+            (
+            "score, rows: of the last day; noise: the score that chance alone gives; days: called drifted;\n"
+            "months: share of days called drifted; last: mean score by month"
+        )
         )
         table.caption_justify = "left"
         return table
+
+
+def title(role: str, column: str) -> str:
+    """A column's name, with its role unless it is a feature: a prediction and a probability may share a name."""
+    return column if role == "feature" else f"{column} ({role})"
 
 
 def _cell(share: float | None) -> Text:

@@ -21,7 +21,7 @@ from driftmeter.baseline.data import ColumnOptions, read_dataset
 from driftmeter.baseline.file import write_baseline
 from driftmeter.clock import SystemClock
 from driftmeter.config import Config
-from driftmeter.demo.board import MONTHS, Board
+from driftmeter.demo.board import MONTHS, Board, title
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.errors import ConfigError, DriftmeterError
 from driftmeter.model.windows import parse_window
@@ -33,6 +33,7 @@ except ModuleNotFoundError as error:
     raise ConfigError(f"the demo needs {error.name}: pip install 'driftmeter[demo]'") from error
 
 WINDOW = "24h"
+_WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Ledger:
 def run_demo(out: Path, listen: str, scrape: str) -> None:
     """The whole demo; raises ConfigError for addresses in use, DriftmeterError when the numbers do not add up."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)  # Files and pipes have no width of their own.
     try:
         asyncio.run(_Demo(out, listen, scrape, console).run())
     except KeyboardInterrupt:
@@ -125,7 +128,8 @@ class _Demo:
                 screen.advance(made, str(line.get("day", "")))
                 if not self._console.is_terminal and self._board.month > month:
                     month = self._board.month
-                    self._console.print(f"{MONTHS[month]}: {_month_line(self._board, month - 1)}" if month else "Mar")
+                    if month > 0:
+                        self._console.print(_month_line(self._board, month - 1))
         if not done:
             raise DriftmeterError("the model server stopped before the year was over")
         return made
@@ -139,7 +143,7 @@ class _Demo:
             int(service.telemetry.rows.value(outcome=RowOutcome.COUNTED)),
         )
         say(f"Predictions: {ledger.made:,} made, {ledger.accepted:,} accepted, {ledger.counted:,} counted")
-        days = {column: each for (_, column), each in board.columns.items()}
+        days = {title(role, column): each for (role, column), each in board.columns.items()}
         drifted = [f"{name} on {each.days_drifted} of {len(each.drifted)} days" for name, each in days.items()
                    if each.days_drifted]  # fmt: skip
         say(f"Drifted: {', '.join(drifted) or 'nothing'}")
@@ -154,9 +158,9 @@ class _Demo:
 
 def _month_line(board: Board, month: int) -> str:
     """Columns called drifted in one month, with their share of days."""
-    shares = {column: each.share_by_month()[month] for (_, column), each in board.columns.items()}
+    shares = {title(*key): each.share_by_month()[month] for key, each in board.columns.items()}
     drifted = [f"{column} {share:.0%}" for column, share in shares.items() if share]
-    return f"in {MONTHS[month]} drifted: {', '.join(drifted) or 'nothing'}"
+    return f"{MONTHS[month]}: {', '.join(drifted) or 'no drift'}"
 
 
 @asynccontextmanager

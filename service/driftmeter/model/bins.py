@@ -9,6 +9,7 @@ Categorical, with k categories: bins 0 … k-1, then `other` (k) and `unseen` (k
 Missing and non-finite values are in no bin: they are counted apart.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,9 +43,9 @@ class NumericBins:
     @cached_property
     def cells_per_unit(self) -> float:
         """Look-up cells per feature unit; 0 when the range is empty or too wide for a finite scale."""
-        span = self.edges[-1] - self.edges[0]
-        scale = _LOOKUP_CELLS / span if span > 0 else 0.0
-        return float(scale) if np.isfinite(scale) and np.isfinite(span) else 0.0
+        span = float(self.edges[-1]) - float(self.edges[0])
+        scale = _LOOKUP_CELLS / max(span, sys.float_info.min)
+        return scale if 0 < span < np.inf and scale < np.inf else 0.0
 
     @cached_property
     def lookup(self) -> npt.NDArray[np.int32]:
@@ -61,6 +62,8 @@ class NumericBins:
 
 def cell_of(values: npt.NDArray[np.float64], low: float, cells_per_unit: float) -> npt.NDArray[np.int64]:
     """Look-up cell of each value inside the range, the same arithmetic as the compiled fold's."""
+    if not cells_per_unit:
+        return np.zeros(len(values), np.int64)  # The range may overflow, and infinity times zero is no cell.
     return np.asarray(np.minimum((values - low) * cells_per_unit, _LOOKUP_CELLS).astype(np.int64))
 
 

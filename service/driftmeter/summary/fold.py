@@ -143,7 +143,9 @@ def _fold_numeric(  # noqa: PLR0913 - the arrays of one column.
 @jit
 def _place(value: float, edges: Floats, lookup: npt.NDArray[np.int32], cells_per_unit: float) -> int:
     """Number of edges at or below a value inside the range: its bin."""
-    cell = min(int((value - edges[0]) * cells_per_unit), len(lookup) - 2)
+    cell = 0
+    if cells_per_unit > 0:  # Else the range may overflow, and infinity times zero is no cell.
+        cell = min(int((value - edges[0]) * cells_per_unit), len(lookup) - 2)
     left, right = lookup[cell], lookup[cell + 1]
     while left < right:
         middle = (left + right) >> 1

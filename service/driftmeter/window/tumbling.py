@@ -23,6 +23,18 @@ from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
 
 
+@dataclass(frozen=True, eq=False)
+class _Pane:
+    """Rows of the shortest window that are not yet added to the windows.
+
+    Whether a window still takes them was decided by the watermark at their arrival, `watermark_ns`: the rest of their
+    own batch may have moved it past a window's end since.
+    """
+
+    counts: Counts
+    watermark_ns: int
+
+
 @dataclass(eq=False)
 class _Window:
     counts: Counts
@@ -45,7 +57,7 @@ class TumblingWindows:
         self._lengths = lengths
         self._lateness_ns = allowed_lateness_ns
         self._pane_ns = min((length.length_ns for length in lengths), default=0)
-        self._panes: dict[int, Counts] = {}
+        self._panes: dict[int, _Pane] = {}
         self._windows: dict[WindowLength, dict[int, _Window]] = {length: {} for length in lengths}
         self._evaluated: dict[WindowLength, int] = dict.fromkeys(lengths, 0)
 
@@ -62,12 +74,12 @@ class TumblingWindows:
             times_ns = times_ns[in_time]
         panes, slots = np.unique(times_ns // self._pane_ns, return_inverse=True)
         if len(panes) == 1:
-            fold(self._layout, rows, slots.astype(np.int32), self._pane(int(panes[0])), mismatches)
+            fold(self._layout, rows, slots.astype(np.int32), self._pane(int(panes[0]), watermark_ns), mismatches)
         elif len(panes):
             counts = Counts.zeros(self._layout, len(panes))
             fold(self._layout, rows, slots.astype(np.int32), counts, mismatches)
             for index, pane in enumerate(panes.tolist()):
-                self._pane(pane).add(counts.window(index))
+                self._pane(pane, watermark_ns).add(counts.window(index))
         return late
 
     def close_for(self, watermark_ns: int, *, revise: bool) -> list[WindowCounts]:
@@ -79,14 +91,15 @@ class TumblingWindows:
         """
         if not revise and not self._any_due(watermark_ns):
             return []
-        self._merge_panes(watermark_ns)
+        self._merge_panes()
         due: list[tuple[int, int, _Window, WindowLength]] = []
         for length, windows in self._windows.items():
             for start, window in list(windows.items()):
                 end_ns = start + length.length_ns
-                if end_ns <= watermark_ns and window.changed and (revise or window.revision < 0):
+                last = end_ns + self._lateness_ns <= watermark_ns
+                if end_ns <= watermark_ns and window.changed and (revise or last or window.revision < 0):
                     due.append((end_ns, length.length_ns, window, length))
-                if end_ns + self._lateness_ns <= watermark_ns:
+                if last:
                     del windows[start]
         return [self._close(end_ns, window, length) for end_ns, _, window, length in sorted(due, key=lambda d: d[:2])]
 
@@ -106,20 +119,20 @@ class TumblingWindows:
             for start, window in windows.items()
         )
 
-    def _pane(self, number: int) -> Counts:
+    def _pane(self, number: int, watermark_ns: int) -> Counts:
         if number not in self._panes:
-            self._panes[number] = Counts.zeros(self._layout)
-        return self._panes[number]
+            self._panes[number] = _Pane(Counts.zeros(self._layout), watermark_ns)
+        return self._panes[number].counts
 
-    def _merge_panes(self, watermark_ns: int) -> None:
-        for number, counts in sorted(self._panes.items()):
+    def _merge_panes(self) -> None:
+        for number, pane in sorted(self._panes.items()):
             for length, windows in self._windows.items():
                 start = number * self._pane_ns // length.length_ns * length.length_ns
-                if start + length.length_ns + self._lateness_ns <= watermark_ns and start not in windows:
+                if start + length.length_ns + self._lateness_ns <= pane.watermark_ns:
                     continue
                 if start not in windows:
                     windows[start] = _Window(Counts.zeros(self._layout))
-                windows[start].counts.add(counts)
+                windows[start].counts.add(pane.counts)
                 windows[start].changed = True
         self._panes.clear()
 

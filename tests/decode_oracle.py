@@ -1,0 +1,202 @@
+"""What a trace request decodes to, by protobuf's own parser and plain Python: slow, and easy to check by reading."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from driftmeter.columnar.config import AttributesConfig
+from driftmeter.columnar.decoder import Decoded
+from driftmeter.model.predictions import ModelKey
+
+CONFIG = AttributesConfig()
+_PREFIXES = {
+    CONFIG.feature_prefix: "feature",
+    CONFIG.prediction_prefix: "prediction",
+    CONFIG.probability_prefix: "probability",
+    CONFIG.label_prefix: "label",
+    CONFIG.segment_prefix: "segment",
+}
+_EXACT = {CONFIG.model_name, CONFIG.model_version, CONFIG.model_stage, CONFIG.prediction_id}
+_BEARING = ("feature.", "prediction.", "label.")
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Expected:
+    """What a request should decode to."""
+
+    batches: dict[ModelKey, list[Row]] = field(default_factory=dict)
+    mismatches: dict[ModelKey, dict[str, list[int]]] = field(default_factory=dict)
+    received: int = 0
+    ignored: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+
+
+def parse(data: bytes) -> ExportTraceServiceRequest | None:
+    """The request, or None when protobuf refuses it."""
+    try:
+        return ExportTraceServiceRequest.FromString(data)
+    except DecodeError:
+        return None
+
+
+def expect(request: ExportTraceServiceRequest, not_after_ns: int = 2**63 - 1) -> Expected:
+    """What the request should decode to, with default names and nothing known about kinds."""
+    result = Expected()
+    values: dict[ModelKey, list[dict[str, AnyValue]]] = {}
+    for resource_spans in request.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                result.received += 1
+                levels = (resource_spans.resource.attributes, scope_spans.scope.attributes, span.attributes)
+                merged = {each.key: each.value for level in levels for each in level}
+                columns = {name: value for key, value in merged.items() if (name := column_name(key))}
+                key = ModelKey(*(text(merged.get(f"ml.model.{part}")) or "" for part in ("name", "version", "stage")))
+                if not key.model or not any(name.startswith(_BEARING) for name in columns):
+                    result.ignored += 1
+                elif reason := _refusal(span, not_after_ns):
+                    result.rejected[reason] = result.rejected.get(reason, 0) + 1
+                else:
+                    result.batches.setdefault(key, []).append(_fixed(span, merged))
+                    values.setdefault(key, []).append(columns)
+    kinds: dict[tuple[str, str], dict[str, str]] = {}
+    for key, spans in values.items():
+        known = kinds.setdefault((key.model, key.version), {})
+        result.mismatches[key] = _add_columns(result.batches[key], spans, known)
+    return result
+
+
+def column_name(key: str) -> str | None:
+    """Field name of a column's key; None when the key is no column."""
+    if key in _EXACT:
+        return None
+    for prefix, role in _PREFIXES.items():
+        if key.startswith(prefix) and key != prefix:
+            return f"{role}.{key.removeprefix(prefix)}"
+    return None
+
+
+def text(value: AnyValue | None) -> str | None:
+    """A scalar as text; None for anything else."""
+    if value is None:
+        return None
+    match value.WhichOneof("value"):
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return "true" if value.bool_value else "false"
+        case "int_value":
+            return str(value.int_value)
+        case "double_value":
+            return double_text(value.double_value)
+        case _:
+            return None
+
+
+def double_text(value: float) -> str:
+    """As Python writes it, with exponents of one digit."""
+    return repr(value).replace("e-0", "e-")
+
+
+def _refusal(span: Span, not_after_ns: int) -> str | None:
+    if span.end_time_unix_nano == 0:
+        return "no_timestamp"
+    return "future" if span.end_time_unix_nano > not_after_ns else None
+
+
+def _fixed(span: Span, merged: Mapping[str, AnyValue]) -> Row:
+    start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    return {
+        "event_time": end,
+        "row_index": 0,
+        "trace_id": span.trace_id if len(span.trace_id) == 16 and any(span.trace_id) else b"",
+        "span_id": span.span_id if len(span.span_id) == 8 and any(span.span_id) else b"",
+        "prediction_id": text(merged.get("ml.prediction.id")),
+        "duration": end - start if 0 < start <= end else 0,
+        "error": span.status.code == Status.STATUS_CODE_ERROR,
+        "weight": weight(span.trace_state),
+        "dropped_attributes_count": span.dropped_attributes_count,
+    }
+
+
+def weight(trace_state: str) -> float:
+    """1 / sampling probability."""
+    members = [member.strip(" \t") for member in trace_state.split(",")]
+    own = next((member.removeprefix("ot=") for member in members if member.startswith("ot=")), "")
+    digits = next((part.removeprefix("th:") for part in own.split(";") if part.startswith("th:")), "")
+    if not 1 <= len(digits) <= 14 or not set(digits) <= set("0123456789abcdef"):
+        return 1.0
+    return 2.0**56 / (2.0**56 - int(digits.ljust(14, "0"), 16))
+
+
+def _kind(name: str, value: AnyValue) -> str | None:
+    if name.startswith("segment."):
+        return "text"
+    case = value.WhichOneof("value")
+    if case in ("double_value", "int_value"):
+        return "numeric"
+    return "categorical" if case in ("string_value", "bool_value") else None
+
+
+def _add_columns(rows: list[Row], spans: list[dict[str, AnyValue]], known: dict[str, str]) -> dict[str, list[int]]:
+    """Add the columns to the rows; return rows with values of the wrong type."""
+    names = list(dict.fromkeys(name for columns in spans for name in columns))
+    for name in names:
+        firsts = (_kind(name, columns[name]) for columns in spans if name in columns)
+        first = next((kind for kind in firsts if kind), None)
+        if first is not None:
+            known.setdefault(name, first)
+    mismatches: dict[str, list[int]] = {}
+    for name in names:
+        for number, (row, columns) in enumerate(zip(rows, spans, strict=True)):
+            value = columns.get(name)
+            row[name] = None if value is None else _cell(value, known.get(name, "numeric"))
+            if row[name] is None and value is not None and value.WhichOneof("value") is not None:
+                mismatches.setdefault(name, []).append(number)
+    return mismatches
+
+
+def _cell(value: AnyValue, kind: str) -> float | str | None:
+    case = value.WhichOneof("value")
+    if kind == "numeric":
+        return float(getattr(value, case)) if case in ("double_value", "int_value") else None
+    if kind == "categorical" and case not in ("string_value", "bool_value"):
+        return None
+    return text(value)
+
+
+def comparable(rows: Iterable[Row]) -> list[Row]:
+    """Rows that can be compared with ==: NaN as a text, -0.0 apart from 0.0."""
+    return [{name: _comparable(value) for name, value in row.items()} for row in rows]
+
+
+def _comparable(value: object) -> object:
+    if isinstance(value, float):
+        return "nan" if math.isnan(value) else (value, math.copysign(1.0, value))
+    return value
+
+
+def decoded_rows(decoded: Decoded) -> dict[ModelKey, list[Row]]:
+    """Rows of a decoded request as plain values, times in ns, without the span keys."""
+    result = {}
+    for batch in decoded.batches:
+        table = batch.rows.drop_columns(["span_key"])
+        columns = {}
+        for name, column in zip(table.schema.names, table.columns, strict=True):
+            column.validate(full=True)
+            plain = column.cast("int64") if name in ("event_time", "duration") else column
+            columns[name] = plain.to_pylist()
+        result[batch.key] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return result
+
+
+def values_of(pairs: Iterable[KeyValue]) -> list[tuple[str, bytes]]:
+    """Keys and values in order, comparable."""
+    return [(pair.key, pair.value.SerializeToString(deterministic=True)) for pair in pairs]
