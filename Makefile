@@ -37,8 +37,9 @@ test-compose: $(STAMP) ## Bring up docker-compose.yml with a real dockerd and lo
 	$(BIN)/python -m pytest -m compose tests/compose
 
 docs: $(STAMP) ## Write the pages that are generated from the code.
-	$(BIN)/python -m driftmeter.methods.document
-	$(BIN)/python -m driftmeter.export.document
+	$(BIN)/python -m driftmeter.methods.document > docs/methods.md
+	$(BIN)/python -m driftmeter.export.document > docs/metrics.md
+	$(BIN)/python -m driftmeter.config_document > docs/configuration.md
 	$(BIN)/python scripts/dashboard.py
 
 proto: $(STAMP) ## Generate the code that tests decode remote-write requests with.

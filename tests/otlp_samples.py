@@ -183,7 +183,9 @@ def _field(descriptor: FieldDescriptor, random_: random.Random, faults: float, d
     if random_.random() < 0.02:  # The right number with another wire type: an unknown field.
         return random_.choice((field(number, 0, b"\x05"), field(number, 5, b"abcd"), field(number, 1, b"abcdefgh")))
     if random_.random() < faults:
-        return random_.choice((b"\x00\x01", b"\x0e", b"\x0c", varint(number << 3 | 2) + b"\xff\xff\xff\xff\x0f", b"\x80"))
+        return random_.choice(
+            (b"\x00\x01", b"\x0e", b"\x0c", varint(number << 3 | 2) + b"\xff\xff\xff\xff\x0f", b"\x80")
+        )
     long_ = random_.choice((1, 2, 3)) if random_.random() < 0.03 else 0
     if descriptor.message_type is not None:
         content = _message(descriptor.message_type, random_, faults, depth + 1)

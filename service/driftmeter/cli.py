@@ -6,6 +6,7 @@ Exit codes: 0 done (drift or not), 1 a fault of this program, 2 a mistake in arg
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,11 +19,11 @@ from driftmeter.analyze import analyze as analyze_files
 from driftmeter.app import serve as serve_until_stopped
 from driftmeter.app import warm_up as warm_up_kernels
 from driftmeter.baseline.build import DEFAULT_WINDOWS, build_baseline
-from driftmeter.baseline.data import ColumnOptions, read_dataset
+from driftmeter.baseline.data import ColumnOptions, read_dataset, read_datasets
 from driftmeter.baseline.file import read_baseline, write_baseline
 from driftmeter.config import Config, load_config
 from driftmeter.detect.config import DetectConfig
-from driftmeter.errors import ConfigError
+from driftmeter.errors import ConfigError, DriftmeterError
 from driftmeter.model.windows import parse_window
 from driftmeter.telemetry.logs import setup as setup_logs
 from driftmeter.terminal import baseline_table, findings_table, progress_bar
@@ -47,9 +48,9 @@ def main() -> NoReturn:
     """Run the command line; mistakes of the user end with a message and exit code 2."""
     try:
         app()
-    except ConfigError as error:
+    except DriftmeterError as error:
         _err.print(f"driftmeter: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
     sys.exit(0)
 
 
@@ -152,7 +153,8 @@ def baseline_build(  # noqa: PLR0913 - the options of one command.
     _print_skipped(written.skipped)
     if timestamp is None:
         _err.print("note: without --timestamp there are no verdicts for windows by time, only scores", style="yellow")
-    _out.print(f"Wrote {out}: {written.rows:,} rows, {len(written.columns)} columns", highlight=False)
+    text = f"Wrote {out}: {written.rows:,} rows, {len(written.columns)} columns"
+    _out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @baseline_app.command("show")
@@ -164,7 +166,7 @@ def baseline_show(file: Annotated[Path, typer.Argument(help="A baseline file.")]
     baseline = read_baseline(file)
     _out.print(baseline_table(baseline))
     for column, reason in baseline.skipped.items():
-        _out.print(f"left out: {column}: {reason}", highlight=False)
+        _out.print(f"left out: {column}: {reason}", markup=False, highlight=False)
 
 
 @app.command()
@@ -195,14 +197,19 @@ def analyze(  # noqa: PLR0913 - the options of one command.
     options = ColumnOptions.of(timestamp, prediction, probability, label, ignore)
     with progress_bar(_err) as progress:
         task = progress.add_task("Reading", total=None)
-        before, now = read_dataset(reference, options), read_dataset(current, options)
+        before, now = read_datasets([reference, current], options)
         progress.update(task, description="Calibrating")
         findings = analyze_files(
             before, now, length, DetectConfig(), model, version,
             lambda done, total: progress.update(task, description="Windows", completed=done, total=total),
         )  # fmt: skip
     _print_skipped(before.skipped)
-    _write_findings(findings, format, out)
+    try:
+        _write_findings(findings, format, out)
+    except OSError as error:
+        if out is None:  # Whoever reads the output is gone.
+            raise
+        raise ConfigError(f"--out {out}: cannot be written: {error.strerror or error}") from error
 
 
 @config_app.command("check")
@@ -211,7 +218,7 @@ def config_check(file: Annotated[Path, typer.Argument(help="The YAML file.")]) -
     from driftmeter.baseline.book import read_book  # noqa: PLC0415 - needed here alone.
 
     read_book(load_config(file).baseline.files)
-    _out.print(f"{file}: good", highlight=False)
+    _out.print(f"{file}: good", markup=False, highlight=False, soft_wrap=True)
 
 
 @config_app.command("schema")
@@ -228,12 +235,13 @@ def warm_up() -> None:
 
 def _print_skipped(skipped: Mapping[str, str]) -> None:
     for column, reason in skipped.items():
-        _err.print(f"left out: {column}: {reason}", style="yellow", highlight=False)
+        _err.print(f"left out: {column}: {reason}", style="yellow", markup=False, highlight=False)
 
 
 def _write_findings(findings: pl.DataFrame, how: str, out: Path | None) -> None:
     if how == "parquet":
-        findings.write_parquet(out or sys.stdout.buffer)
+        with out.open("wb") if out else nullcontext(sys.stdout.buffer) as target:
+            findings.write_parquet(target)
     elif how == "json":
         times = [pl.col(name).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ") for name in ("window_start", "window_end")]
         text = findings.with_columns(times).write_json()

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from driftmeter.methods import DECIDING
 from driftmeter.model.baseline import Baseline
@@ -34,7 +36,11 @@ def sparkline(values: Iterable[float | None], top: float = 1.0, width: int = _SP
 
 def findings_table(findings: pl.DataFrame) -> Table:
     """One line a column: what the deciding method says over all windows."""
-    table = Table(title=f"Drift against the reference ({DECIDING.replace('_', '-')} distance)", title_justify="left")
+    table = Table(
+        title=f"Drift against the reference ({DECIDING.replace('_', '-')} distance)",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     for name in ("column", "role"):
         table.add_column(name)
     for name in ("windows", "rows", "drifted", "latest", "noise", "largest"):
@@ -45,7 +51,7 @@ def findings_table(findings: pl.DataFrame) -> Table:
     for (column, role), part in deciding.group_by("column", "role", maintain_order=True):
         drifted = int(part["detected"].sum() or 0)
         table.add_row(
-            str(column),
+            Text(str(column)),
             str(role),
             str(part.height),
             f"{part['rows'].sum():,}",
@@ -74,17 +80,17 @@ def _number(value: object) -> str:
 
 def baseline_table(baseline: Baseline) -> Table:
     """One line a column."""
-    table = Table(title_justify="left", title=_baseline_title(baseline))
+    table = Table(title_justify="left", title=_baseline_title(baseline), box=box.SIMPLE_HEAD)
     for name in ("column", "role", "kind"):
         table.add_column(name)
     for name in ("bins", "missing", "mean", "std dev", "min", "max"):
         table.add_column(name, justify="right")
-    table.add_column("distribution")
+    table.add_column("distribution", min_width=12)
     for each in baseline.columns:
         numeric = isinstance(each.bins, NumericBins)
         moments = [f"{v:.4g}" if numeric else "" for v in (each.mean, each.stddev, each.minimum, each.maximum)]
         table.add_row(
-            each.column.name,
+            Text(each.column.name),
             each.column.role.value,
             "numeric" if numeric else "categorical",
             str(each.bins.size),
@@ -114,8 +120,9 @@ def _distribution(bins: object, counts: list[int]) -> str:
     if isinstance(bins, NumericBins):
         low, high = float(bins.edges[0]), float(bins.edges[-1])
         slices = [0.0] * 12
+        width = high / 12 - low / 12  # Divided first: the whole range may overflow.
         for edge, count in zip(bins.edges.tolist(), counts[1:-1], strict=True):
-            slices[min(11, int((edge - low) / (high - low) * 12)) if high > low else 0] += count
+            slices[min(11, int(edge / width - low / width)) if width > 0 else 0] += count
         return sparkline(slices, top=max(*slices, 1.0))
     total = max(sum(counts), 1)
     names = bins.categories[:5]  # type: ignore[attr-defined]

@@ -5,15 +5,14 @@ import random
 import numpy as np
 import pytest
 from decode_oracle import comparable, decoded_rows, expect, parse
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-from otlp_samples import damage, field, make_request, make_span, unusual_request, usual_request, varint
-
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.errors import MalformedError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from otlp_samples import damage, field, make_request, make_span, unusual_request, usual_request, varint
 
 SEEDS = st.integers(0, 2**48)
 

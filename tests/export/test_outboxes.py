@@ -107,7 +107,7 @@ def test_closing_counts_what_is_left() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["put", "take", "sent", "drop", "refuse"]), st.integers(1, 60)), max_size=40))
 def test_the_accounts_balance_after_every_step(steps: list[tuple[str, int]]) -> None:
-    """Produced = queued + sent + dropped, the queue holds what it says, and never more than allowed but for one in hand."""
+    """What was produced is queued, sent or dropped; the queue holds what it says and never more than allowed."""
 
     async def test() -> None:
         telemetry = Telemetry()

@@ -240,20 +240,19 @@ def test_the_token_is_read_anew_for_each_attempt(tmp_path: Path) -> None:
 
     async def test() -> None:
         receiver = ScriptedReceiver([])
-        config = RemoteWriteConfig(url="http://127.0.0.1:1/", bearer_token_file=str(file))
-        async with receiver.listening(), asyncio.timeout(20):
-            async with _sending(config.model_copy(update={"url": receiver.url})) as sender:
-                sender.outbox.put(encode_write_request(_table(0), "", ""), 3)
-                await asyncio.sleep(0.1)
-                assert receiver.received == []
-                for token in ("first", "second"):
-                    file.write_text(token + "\n")
-                    await sender.outbox.emptied()
-                    assert receiver.received[-1].headers["authorization"] == f"Bearer {token}"
-                    sender.outbox.put(encode_write_request(_table(1), "", ""), 3)
-                    await asyncio.sleep(0)
-                    file.write_text("second")
-                    await sender.outbox.emptied()
+        async with (
+            receiver.listening(),
+            _sending(RemoteWriteConfig(url=receiver.url, bearer_token_file=str(file))) as sender,
+            asyncio.timeout(20),
+        ):
+            sender.outbox.put(encode_write_request(_table(0), "", ""), 3)
+            await asyncio.sleep(0.1)
+            assert receiver.received == []
+            for token in ("first", "second"):
+                file.write_text(token + "\n")
+                sender.outbox.put(encode_write_request(_table(1), "", ""), 3)
+                await sender.outbox.emptied()
+                assert receiver.received[-1].headers["authorization"] == f"Bearer {token}"
 
     asyncio.run(test())
 

@@ -25,6 +25,8 @@ from driftmeter.summary.fold import fold
 DEFAULT_WINDOWS = ("5m", "1h", "24h")
 """Window lengths whose chunks a baseline keeps unless told otherwise."""
 
+_EXACT_INTEGER_MAX = 2.0**53
+
 Progress = Callable[[str], None]
 
 
@@ -90,8 +92,12 @@ def _build_column(column: Column, values: pa.Array, *, integer: bool) -> ColumnB
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return None
-    typed: npt.NDArray[np.generic] = finite.astype(np.int64) if integer else finite
+    # Integers beyond 2^53 are rounded, and numpy's own rule for integers makes no difference to them.
+    whole = integer and float(np.abs(finite).max()) <= _EXACT_INTEGER_MAX
+    typed: npt.NDArray[np.generic] = finite.astype(np.int64) if whole else finite
     bins, cuts = numeric_bins(typed)
+    with np.errstate(over="ignore", invalid="ignore"):  # Huge values have no finite spread.
+        mean, stddev = float(finite.mean()), float(finite.std())
     built = ColumnBaseline(
         column,
         bins,
@@ -99,8 +105,8 @@ def _build_column(column: Column, values: pa.Array, *, integer: bool) -> ColumnB
         uncounted,
         missing=0,
         non_finite=0,
-        mean=float(finite.mean()),
-        stddev=float(finite.std()),
+        mean=mean,
+        stddev=stddev,
         minimum=float(finite.min()),
         maximum=float(finite.max()),
     )

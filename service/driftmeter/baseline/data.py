@@ -13,6 +13,7 @@ from driftmeter.errors import BaselineError
 from driftmeter.model.columns import SCORED_ROLES, Column, Role
 
 _CSV_ENDINGS = (".csv", ".csv.gz", ".tsv")
+_FIRST_MS, _LAST_MS = -(2**63) // 10**6 + 1, 2**63 // 10**6 - 1  # What nanoseconds in 64 bits reach.
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,37 @@ class Dataset:
 
 def read_dataset(path: Path, options: ColumnOptions) -> Dataset:
     """Rows of a Parquet or CSV file; raises BaselineError that says what is wrong with it."""
+    return read_datasets([path], options)[0]
+
+
+def read_datasets(paths: list[Path], options: ColumnOptions) -> list[Dataset]:
+    """Rows of files that are described by the same options.
+
+    Columns that are left out or are labels need only be in one of them: what is to be judged often has no labels yet.
+
+    Raises:
+        BaselineError: Says what is wrong with which file.
+    """
+    frames = [_read_rows(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        needed = {name for name, column in options.roles.items() if column.role in SCORED_ROLES}
+        _check_names(path, needed | ({options.timestamp} if options.timestamp else set()), frame.columns)
+    anywhere = list(dict.fromkeys(name for frame in frames for name in frame.columns))
+    _check_names(paths[0], {*options.roles, *options.ignore}, anywhere)
+    return [to_dataset(frame, options, str(path)) for path, frame in zip(paths, frames, strict=True)]
+
+
+def _check_names(path: Path, named: set[str], there: list[str]) -> None:
+    unknown = sorted(named - set(there))
+    if unknown:
+        raise BaselineError(f"{path}: no column named {', '.join(map(repr, unknown))}; the file has {', '.join(there)}")
+
+
+def _read_rows(path: Path) -> pl.DataFrame:
     frame = _read_file(path)
     if frame.is_empty():
         raise BaselineError(f"{path}: there are no rows in it")
-    named = {*options.roles, *options.ignore, *([options.timestamp] if options.timestamp else [])}
-    unknown = sorted(named - set(frame.columns))
-    if unknown:
-        there = ", ".join(frame.columns)
-        raise BaselineError(f"{path}: no column named {', '.join(map(repr, unknown))}; the file has {there}")
-    return to_dataset(frame, options, str(path))
+    return frame
 
 
 def to_dataset(frame: pl.DataFrame, options: ColumnOptions, source: str) -> Dataset:
@@ -96,10 +119,12 @@ def to_dataset(frame: pl.DataFrame, options: ColumnOptions, source: str) -> Data
         if series.name == options.timestamp or series.name in options.ignore or column.role not in SCORED_ROLES:
             continue
         array = _typed(series)
-        if array is None:
-            skipped[series.name] = f"values of type {series.dtype} are neither numbers nor categories"
-        elif series.null_count() == len(series):
+        if series.null_count() == len(series):
             skipped[series.name] = "all its values are missing"
+        elif array is None:
+            skipped[series.name] = f"values of type {series.dtype} are neither numbers nor categories"
+        elif column.field in arrays:
+            raise BaselineError(f"{source}: two columns are the {column.role} {column.name!r}; give each its own name")
         else:
             arrays[column.field] = array
             if series.dtype.is_integer():
@@ -112,15 +137,20 @@ def to_dataset(frame: pl.DataFrame, options: ColumnOptions, source: str) -> Data
 def _read_file(path: Path) -> pl.DataFrame:
     if not path.exists():
         raise BaselineError(f"{path}: there is no such file")
+    name = path.name.lower()
+    kind = "CSV" if name.endswith(_CSV_ENDINGS) else "Parquet"
     try:
-        if path.name.lower().endswith(_CSV_ENDINGS):
-            separator = "\t" if path.name.lower().endswith(".tsv") else ","
-            return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None)
-        return pl.read_parquet(path)
+        if kind == "Parquet":
+            return pl.read_parquet(path, glob=False)
+        separator = "\t" if name.endswith(".tsv") else ","
+        return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise BaselineError(
-            f"{path}: cannot be read as {'CSV' if 'csv' in path.name else 'Parquet'}: {error}"
-        ) from error
+        raise BaselineError(f"{path}: cannot be read as {kind}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What polars says before it goes on to hints for programmers."""
+    return str(error).partition("\n")[0]
 
 
 def _typed(series: pl.Series) -> pa.Array | None:
@@ -140,7 +170,7 @@ def _times(series: pl.Series, source: str) -> npt.NDArray[np.int64]:
         if series.dtype == pl.String:
             series = series.str.to_datetime(time_unit="ns", time_zone="UTC")
         elif series.dtype == pl.Date:
-            series = series.cast(pl.Datetime("ns", "UTC"))
+            series = series.cast(pl.Datetime("ms", "UTC"))
         elif isinstance(series.dtype, pl.Datetime):
             zone = series.dtype.time_zone
             series = series.dt.replace_time_zone("UTC") if zone is None else series.dt.convert_time_zone("UTC")
@@ -150,7 +180,12 @@ def _times(series: pl.Series, source: str) -> npt.NDArray[np.int64]:
                 "give dates with times, or ISO 8601 texts"
             )
     except pl.exceptions.PolarsError as error:
-        raise BaselineError(f"{source}: column {series.name!r} cannot be read as times: {error}") from error
+        raise BaselineError(
+            f"{source}: column {series.name!r} cannot be read as times: {_first_line(error)}"
+        ) from error
     if series.null_count():
         raise BaselineError(f"{source}: column {series.name!r} lacks a time in {series.null_count()} rows")
+    instants = series.dt.epoch("ms")
+    if instants.min() < _FIRST_MS or instants.max() > _LAST_MS:  # type: ignore[operator]  # No nulls, so numbers.
+        raise BaselineError(f"{source}: column {series.name!r} has times outside the years 1678 to 2261")
     return series.dt.epoch("ns").to_numpy()

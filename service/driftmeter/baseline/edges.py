@@ -53,7 +53,7 @@ def _quantiles(numbers: Floats, shares: Floats) -> Floats:
 
 
 def _doane(values: npt.NDArray[np.generic]) -> Floats:
-    """numpy's `doane` edges; one bin over the whole range where numpy finds none."""
+    """Edges by numpy's `doane` rule; one bin over the whole range where numpy finds none."""
     with np.errstate(all="ignore"):
         try:
             edges: Floats = np.histogram_bin_edges(values, bins="doane").astype(np.float64)

@@ -97,7 +97,11 @@ def read_baseline(path: Path) -> Baseline:
     header = _header(path, table)
     found = dict(header)
     expected = found.pop("sha256", None)
-    if _content_hash(found, table.replace_schema_metadata(None)) != expected:
+    try:
+        actual = _content_hash(found, table.replace_schema_metadata(None))
+    except (pa.ArrowException, ValueError) as error:  # Texts that are not UTF-8 any more.
+        raise BaselineError(f"{path}: damaged ({error}); build it again") from error
+    if actual != expected:
         raise BaselineError(f"{path}: the content does not match its hash: damaged or edited; build it again")
     return Baseline(
         model=header["model"],
@@ -117,9 +121,13 @@ def _header(path: Path, table: pa.Table) -> dict[str, Any]:
     raw = (table.schema.metadata or {}).get(_KEY)
     if raw is None:
         raise BaselineError(
-            f"{path}: a Parquet file, but not a baseline; make one from it with: driftmeter baseline build --data {path}"
+            f"{path}: a Parquet file, but not a baseline; make one from it with: "
+            f"driftmeter baseline build --data {path}"
         )
-    header: dict[str, Any] = json.loads(raw)
+    try:
+        header: dict[str, Any] = json.loads(raw)
+    except ValueError as error:
+        raise BaselineError(f"{path}: its header is damaged ({error}); build it again") from error
     if header.get("format") != FORMAT_VERSION:
         raise BaselineError(
             f"{path}: written in baseline format {header.get('format')}, and this release reads format "

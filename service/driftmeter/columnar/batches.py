@@ -16,10 +16,12 @@ from driftmeter.columnar.columns import (
     NUMERIC,
     TEXT,
     TOO_MANY_COLUMNS,
+    UNDECIDED,
     encode_cells,
     fill_cells,
     find_columns,
     finish_cells,
+    first_kinds,
 )
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.fixed import fixed_arrays
@@ -110,41 +112,44 @@ class BatchBuilder:
             return outcome
         keys, order, ends = _split(request, buffer, flat)
         of_field = np.full(flat.state[FIELDS], -1, np.int64)
-        found = np.empty((flat.state[FIELDS], 2), np.int64)
+        fields = np.empty(flat.state[FIELDS], np.int64)
         batches, too_sparse, start, cells_left = [], 0, 0, CELLS_MAX
         for key, end in zip(keys, ends.tolist(), strict=True):
             spans = order[start:end]
             start = end
-            count = find_columns(flat, spans, of_field, found)
-            columns = self._columns(request, flat, key, of_field, found[:count])
+            found = fields[: find_columns(flat, spans, of_field, fields)]
+            columns = self._columns(request, flat, key, spans, found, of_field)
             width = max(1, len(columns.names))
             rows = min(spans.size, cells_left // width)
             cells_left -= rows * width
             too_sparse += spans.size - rows
             if rows:
                 batches.append(self._batch(buffer, flat, key, spans[:rows], columns, outcome.dropped_values))
-            of_field[found[:count, 0]] = -1
+            of_field[found] = -1
         outcome.batches = tuple(batches)
         outcome.rejected = {"too_many_models": spans_kept - int(ends[-1]), "too_sparse": too_sparse}
         return outcome
 
-    def _columns(self, request: bytes, flat: Flat, key: ModelKey, of_field: Ints, found: Ints) -> _Columns:
-        """Decide which of the found columns are kept, and number these in `of_field`."""
+    def _columns(self, request: bytes, flat: Flat, key: ModelKey, spans: Ints, found: Ints, of_field: Ints) -> _Columns:
+        """Decide which of the found fields become columns, and number these in `of_field`."""
         columns_max = self._attributes.max_columns
-        of_field[found[columns_max * _COLUMNS_LOOKED_AT :, 0]] = TOO_MANY_COLUMNS
-        found = found[: columns_max * _COLUMNS_LOOKED_AT]
-        numbers = flat.keys[found[:, 0], KEY_OF_FIELD]
-        spots = flat.keys[numbers][:, [KEY_OFFSET, KEY_LENGTH]].tolist()
+        looked_at = found[: columns_max * _COLUMNS_LOOKED_AT]
+        of_field[found[looked_at.size :]] = TOO_MANY_COLUMNS
+        spots = flat.keys[flat.keys[looked_at, KEY_OF_FIELD], KEY_OFFSET : KEY_LENGTH + 1].tolist()
         names = [self._name(request[offset : offset + length]) for offset, length in spots]
-        firsts = found[:, 1].tolist()
-        kept = [i for i, name in enumerate(names) if name]
+        usable = [i for i, name in enumerate(names) if name]
+
+        def firsts() -> list[int]:
+            kinds = np.full(looked_at.size, UNDECIDED, np.int64)
+            first_kinds(flat, spans, of_field, np.full(looked_at.size, -1, np.int64), kinds)
+            return [int(kinds[i]) for i in usable]
+
         kinds = np.full(len(names), NAME_TOO_LONG, np.int64)
-        kinds[kept] = self._kinds.resolve(
-            key.model, key.version, [names[i] for i in kept], [firsts[i] for i in kept], columns_max
-        )
-        of_field[found[:, 0]] = np.where(kinds >= 0, np.cumsum(kinds >= 0) - 1, kinds)
-        names = [name for name, kind in zip(names, kinds.tolist(), strict=True) if kind >= 0]
-        codes = kinds[kinds >= 0].astype(np.uint8)
+        kinds[usable] = self._kinds.resolve(key.model, key.version, [names[i] for i in usable], firsts, columns_max)
+        kept = kinds >= 0
+        of_field[looked_at] = np.where(kept, np.cumsum(kept) - 1, kinds)
+        names = [name for name, is_kept in zip(names, kept.tolist(), strict=True) if is_kept]
+        codes = kinds[kept].astype(np.uint8)
         codes[[name.startswith(_SEGMENT) for name in names]] = TEXT
         return _Columns(names, codes, of_field)
 

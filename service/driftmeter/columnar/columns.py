@@ -38,6 +38,7 @@ TOO_MANY_COLUMNS, NAME_TOO_LONG = -2, -3
 """Instead of a column's number: its values are dropped and counted for this reason."""
 
 _OWN = 2
+_LEVELS = 3
 _ALL_PRESENT = 0x0101010101010101
 
 
@@ -52,36 +53,57 @@ def _level(flat: Flat, span: int, level: int) -> tuple[int, int]:
 
 
 @kernel
-def find_columns(flat: Flat, spans: Ints, column_of_field: Ints, found: Ints) -> int:
+def find_columns(flat: Flat, spans: Ints, column_of_field: Ints, fields: Ints) -> int:
     """List the columns that occur in a batch, in order of first appearance; return their number.
 
     Args:
         flat: The request.
         spans: Rows of the batch's spans.
         column_of_field: -1 everywhere; receives each field's column.
-        found: Receives each column's field, and the kind that its first scalar value has, shape (fields, 2).
+        fields: Receives each column's field.
     """
     count = 0
     for span in spans:
-        for level in range(3):
+        for level in range(_LEVELS):
             first, stop = _level(flat, span, level)
             for row in range(first, stop):
                 field = flat.attributes[row, ATTRIBUTE_FIELD]
-                if field < SPECIALS:
-                    continue
-                column = column_of_field[field]
-                if column < 0:
-                    column = count
+                if field >= SPECIALS and column_of_field[field] < 0:
+                    column_of_field[field] = count
+                    fields[count] = field
                     count += 1
-                    column_of_field[field] = column
-                    found[column, 0], found[column, 1] = field, UNDECIDED
-                if found[column, 1] == UNDECIDED:
-                    kind = flat.attributes[row, ATTRIBUTE_TYPE]
-                    if kind in (DOUBLE, INT):
-                        found[column, 1] = NUMERIC
-                    elif kind in (STRING, BOOL):
-                        found[column, 1] = CATEGORICAL
     return count
+
+
+@kernel
+def first_kinds(flat: Flat, spans: Ints, column_of_field: Ints, seen: Ints, kinds: Ints) -> None:
+    """Find the kind of each column's first scalar value.
+
+    Only values that are not overwritten by a later level or a later duplicate count, so spans are read backwards.
+
+    Args:
+        flat: The request.
+        spans: Rows of the batch's spans.
+        column_of_field: Each field's column.
+        seen: -1 for each column; the last span a column was seen in.
+        kinds: UNDECIDED for each column; receives NUMERIC or CATEGORICAL where a value says so.
+    """
+    undecided = kinds.size
+    for i in range(spans.size):
+        for level in range(_LEVELS):
+            first, stop = _level(flat, spans[i], _OWN - level)
+            for row in range(stop - 1, first - 1, -1):
+                field = flat.attributes[row, ATTRIBUTE_FIELD]
+                column = column_of_field[field] if field >= SPECIALS else -1
+                if column < 0 or seen[column] == i:
+                    continue
+                seen[column] = i
+                kind = flat.attributes[row, ATTRIBUTE_TYPE]
+                if kinds[column] == UNDECIDED and kind in (DOUBLE, INT, STRING, BOOL):
+                    kinds[column] = NUMERIC if kind in (DOUBLE, INT) else CATEGORICAL
+                    undecided -= 1
+        if undecided == 0:
+            return
 
 
 @kernel
@@ -101,7 +123,7 @@ def fill_cells(
     """
     for i in range(spans.size):
         span = spans[i]
-        for level in range(3):
+        for level in range(_LEVELS):
             first, stop = _level(flat, span, level)
             for row in range(first, stop):
                 field = flat.attributes[row, ATTRIBUTE_FIELD]

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from driftmeter.columnar.columns import CATEGORICAL, NUMERIC, TOO_MANY_COLUMNS, UNDECIDED
 from driftmeter.model.columns import Kind
@@ -38,7 +38,12 @@ class KindBook:
             self._known.setdefault((model, version), {}).update(codes)
 
     def resolve(
-        self, model: str, version: str, fields: Sequence[str], first_kinds: Sequence[int], columns_max: int
+        self,
+        model: str,
+        version: str,
+        fields: Sequence[str],
+        first_kinds: Callable[[], Sequence[int]],
+        columns_max: int,
     ) -> list[int]:
         """Kinds of a batch's columns; learns those of new ones.
 
@@ -46,7 +51,8 @@ class KindBook:
             model: Model's name.
             version: Its version.
             fields: Field names of the columns.
-            first_kinds: The kind each column's first value has: NUMERIC, CATEGORICAL or UNDECIDED.
+            first_kinds: Gives the kind each column's first value has: NUMERIC, CATEGORICAL or UNDECIDED. Called when
+                there are new columns.
             columns_max: Most columns kept.
 
         Returns:
@@ -57,7 +63,7 @@ class KindBook:
             result = [known.get(field, UNDECIDED) for field in fields]
             if UNDECIDED in result:
                 undecided = 0
-                for i, (field, first) in enumerate(zip(fields, first_kinds, strict=True)):
+                for i, (field, first) in enumerate(zip(fields, first_kinds(), strict=True)):
                     if result[i] != UNDECIDED:
                         continue
                     if len(known) + undecided >= columns_max:

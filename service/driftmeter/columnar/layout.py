@@ -38,7 +38,7 @@ SPAN_KEY, SPAN_THRESHOLD, SPAN_GROUP = 13, 14, 15
 SPAN_WORDS = 16
 """Times in nanoseconds; offsets of the ids, -1 when not valid; 1 when the status is ERROR; dropped attributes; its
 attributes are rows [FIRST, STOP); row of its scope; four words from SPECIAL on: the attribute that gives model,
-version, stage and prediction id at any level, -1 for none; 64-bit identity; sampling threshold; its group, set later."""
+version, stage and prediction id at any level, -1 for none; 64-bit identity; sampling threshold; its group."""
 
 # Scope with its resource: 10 words.
 SCOPE_RESOURCE_FIRST, SCOPE_RESOURCE_STOP, SCOPE_FIRST, SCOPE_STOP, SCOPE_SPECIAL = range(5)

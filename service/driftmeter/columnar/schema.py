@@ -1,5 +1,7 @@
 """What the protobuf schema of OTLP says about fields, as a table for the compiled decoder."""
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -28,6 +30,7 @@ REQUEST, RESOURCE_SPANS, RESOURCE, SCOPE_SPANS, SCOPE, SPAN, STATUS, KEY_VALUE, 
 """Messages with code of their own in the decoder; the others follow in order of discovery."""
 
 
+@functools.cache
 def build_table() -> Table:
     """Kind of each field of each message, shape (messages, `FIELDS_MAX`), from the installed `opentelemetry-proto`."""
     found: dict[str, Descriptor] = {}

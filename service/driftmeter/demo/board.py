@@ -70,36 +70,36 @@ class Board:
                 days.drifted.append(bool(detected))
                 days.noise, days.rows = noise, rows
 
-    def table(self) -> Table:
-        """All columns, those that drift most first."""
+    def table(self, width: int) -> Table:
+        """All columns, those that drift most first; months as numbers where `width` characters have room for them."""
+        wide = width >= _WIDE
         table = Table(title="Drift by day against January and February", title_justify="left", box=box.SIMPLE_HEAD)
         table.padding = (0, 1, 0, 0)
         table.add_column("column", no_wrap=True)
-        table.add_column("score", justify="right")
-        table.add_column("noise", justify="right")
-        table.add_column("rows", justify="right")
-        table.add_column("days", justify="right")
-        for month in MONTHS:
-            table.add_column(month, justify="right")
-        table.add_column("score", no_wrap=True)
+        for name in ("score", "noise", "rows", "days"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for month in MONTHS if wide else ("drifted",):
+            table.add_column(month, justify="right", no_wrap=True)
+        table.add_column("scores", no_wrap=True)
         for (role, column), days in sorted(self.columns.items(), key=lambda item: -item[1].days_drifted):
+            shares = days.share_by_month()
             table.add_row(
                 Text(title(role, column), style="bold red" if days.days_drifted else ""),
                 f"{days.scores[-1]:.3f}" if days.scores else "-",
                 f"{days.noise:.3f}",
                 f"{days.rows:,}",
                 str(days.days_drifted),
-                *(_cell(share) for share in days.share_by_month()),
-                sparkline(days.score_by_month(), top=0.6, width=len(MONTHS)),
+                *(map(_cell, shares) if wide else [sparkline(shares, width=len(MONTHS))]),
+                sparkline(days.score_by_month(), top=_TOP_SCORE, width=len(MONTHS)),
             )
-        table.caption = (
-            (
-            "score, rows: of the last day; noise: the score that chance alone gives; days: called drifted;\n"
-            "months: share of days called drifted; last: mean score by month"
-        )
-        )
+        months = "months: percent of days called drifted" if wide else "drifted: share of days, March to December"
+        table.caption = f"score, noise (what chance alone gives), rows: of the last day. {months}. scores: by month."
         table.caption_justify = "left"
         return table
+
+
+_WIDE = 96
+_TOP_SCORE = 0.8
 
 
 def title(role: str, column: str) -> str:
@@ -112,4 +112,4 @@ def _cell(share: float | None) -> Text:
         return Text("")
     if share == 0:
         return Text("·", style="dim")
-    return Text(f"{share:.0%}", style="red" if share >= 0.5 else "yellow")  # noqa: PLR2004 - half of the days.
+    return Text(f"{share * 100:.0f}", style="red" if share >= 0.5 else "yellow")  # noqa: PLR2004 - half of the days.

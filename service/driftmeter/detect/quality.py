@@ -52,7 +52,7 @@ def quality_of(key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], c
             **{name: np.where(known, table, np.nan).ravel() for name, table in moments.items()},
         }
     ).with_columns(
-        pl.col(*moments).fill_nan(None),
+        *(pl.when(pl.col(name).is_finite()).then(name).alias(name) for name in moments),
         out_of_range=pl.when(pl.Series(np.tile(numeric, w))).then("out_of_range"),
         unseen=pl.when(pl.Series(~np.tile(numeric, w))).then("unseen"),
         model=pl.lit(key.model),

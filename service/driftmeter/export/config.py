@@ -1,6 +1,7 @@
 """Where results go, and how often."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ RESERVED_HEADERS = frozenset(
 """HTTP headers that belong to the protocol and cannot be configured, in lower case."""
 
 PORT_MAX = 65_535
+_HOST = re.compile(r"[^\s/:\[\]]+|\[[0-9A-Fa-f:.%]+\]")
 
 
 def _duration(text: str) -> str:
@@ -38,7 +40,8 @@ def _duration(text: str) -> str:
 def split_address(text: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[ipv6]:port`; raises ValueError when `text` is neither."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+    host_is_one = bool(_HOST.fullmatch(host))
+    if not host_is_one or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
         raise ValueError(f"{text!r} is not an address: write host:port, such as 127.0.0.1:9464 or [::1]:9464")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

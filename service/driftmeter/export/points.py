@@ -80,6 +80,7 @@ CLASSES_SCHEMA = pl.Schema(
 """How many rows of a window were answered with one class of a categorical prediction."""
 
 _GROUP = ("model", "version", "stage", "window")
+_SUBJECT = ("feature", "output", "class")
 _RATIOS = ("missing", "type_mismatch", "out_of_range", "unseen")
 _MOMENTS = ("mean", "stddev", "min", "max")
 _NUMBER = pl.Float64()
@@ -128,21 +129,26 @@ def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFram
         Points of `ml_feature_drift_*` and `ml_prediction_drift_*`. A probability has the label `class` beside
         `output`, so that it cannot be taken for a prediction of the same name.
     """
-    rows = _with_subject(findings.filter(pl.col("segment").fill_null("") == ""), timestamp_ms)
-    headline = rows.filter(pl.col("method") == HEADLINE_METHOD).with_columns(method=pl.lit(""))
-    parts = [
-        source.with_columns(
-            metric=pl.format("ml_{}_drift_{}", "subject", pl.lit(name)), value=pl.col(column).cast(_NUMBER)
+    value, headline = pl.col("value"), pl.col("method") == HEADLINE_METHOD
+    numbers = {
+        "score": pl.when(headline).then(value),
+        "noise_floor": pl.when(headline).then("noise_floor"),
+        "effect": pl.when(headline).then("effect"),
+        "detected": pl.when(headline).then(pl.col("detected").cast(_NUMBER)),
+        "statistic": value,
+    }
+    rows = _with_subject(findings.filter(pl.col("segment").fill_null("") == "")).select(
+        *_GROUP, *_SUBJECT, "subject", "baseline", "method", **numbers
+    )
+    long = rows.unpivot(on=list(numbers), index=rows.columns[: -len(numbers)], variable_name="number")
+    statistic = pl.col("number") == "statistic"
+    return as_points(
+        long.with_columns(
+            metric=pl.concat_str(pl.lit("ml_"), "subject", pl.lit("_drift_"), "number"),
+            method=pl.when(statistic).then("method").otherwise(pl.lit("")),
+            timestamp_ms=pl.lit(timestamp_ms),
         )
-        for source, name, column in (
-            (headline, "score", "value"),
-            (headline, "noise_floor", "noise_floor"),
-            (headline, "effect", "effect"),
-            (headline, "detected", "detected"),
-            (rows, "statistic", "value"),
-        )
-    ]
-    return pl.concat([as_points(part) for part in parts])
+    )
 
 
 def quality_to_points(quality: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
@@ -152,17 +158,16 @@ def quality_to_points(quality: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
         quality: `QUALITY_SCHEMA`; a column without rows gives no ratios.
         timestamp_ms: Time of every point.
     """
-    rows = _with_subject(quality, timestamp_ms)
-    features = rows.filter(pl.col("subject") == "feature")
-    counted = features.filter(pl.col("rows") > 0)
-    parts = [
-        counted.with_columns(metric=pl.lit(f"ml_feature_{name}_ratio"), value=pl.col(name) / pl.col("rows"))
-        for name in _RATIOS
-    ]
-    parts += [features.with_columns(metric=pl.lit(f"ml_feature_{name}"), value=pl.col(name)) for name in _MOMENTS]
-    predictions = rows.filter(pl.col("subject") == "prediction")
-    parts.append(predictions.with_columns(metric=pl.lit("ml_prediction_mean"), value=pl.col("mean")))
-    return pl.concat([as_points(part) for part in parts])
+    feature = pl.col("role") == "feature"
+    counted = feature & (pl.col("rows") > 0)
+    numbers = {
+        **{f"ml_feature_{name}_ratio": pl.when(counted).then(pl.col(name) / pl.col("rows")) for name in _RATIOS},
+        **{f"ml_feature_{name}": pl.when(feature).then(name) for name in _MOMENTS},
+        "ml_prediction_mean": pl.when(~feature).then("mean"),
+    }
+    rows = _with_subject(quality).select(*_GROUP, *_SUBJECT, **numbers)
+    long = rows.unpivot(on=list(numbers), index=[*_GROUP, *_SUBJECT], variable_name="metric")
+    return as_points(long.with_columns(timestamp_ms=pl.lit(timestamp_ms)))
 
 
 def classes_to_points(classes: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
@@ -212,7 +217,7 @@ def windows_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame
     return as_points(points.with_columns(timestamp_ms=pl.lit(timestamp_ms)))
 
 
-def _with_subject(frame: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
+def _with_subject(frame: pl.DataFrame) -> pl.DataFrame:
     """Adds what the metric is about (`feature` or `prediction`), and the labels that name the column."""
     feature = pl.col("role") == "feature"
     scored = frame.filter(pl.col("role").is_in(["feature", "prediction", "probability"]))
@@ -221,5 +226,4 @@ def _with_subject(frame: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
         feature=pl.when(feature).then("column").otherwise(pl.lit("")),
         output=pl.when(feature).then(pl.lit("")).otherwise("column"),
         **{"class": pl.when(pl.col("role") == "probability").then("column").otherwise(pl.lit(""))},
-        timestamp_ms=pl.lit(timestamp_ms),
     )

@@ -127,7 +127,8 @@ def to_squared_scale(spec: MethodSpec, values: Floats, rows: Floats) -> Floats:
     """Q of a method's values over windows of `rows` rows: the scale on which noise adds."""
     match spec.scale:
         case Scale.SQUARED:
-            return values**2
+            with np.errstate(over="ignore"):  # Feature units may be huge; infinite leaves as null.
+                return values**2
         case Scale.LINEAR:
             return values
         case Scale.PER_ROW:
