@@ -10,7 +10,7 @@ from driftmeter.columnar.decoder import Decoded
 from driftmeter.model.predictions import ModelKey
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 CONFIG = AttributesConfig()
@@ -132,7 +132,7 @@ def weight(trace_state: str) -> float:
     digits = next((part.removeprefix("th:") for part in own.split(";") if part.startswith("th:")), "")
     if not 1 <= len(digits) <= 14 or not set(digits) <= set("0123456789abcdef"):
         return 1.0
-    return 2.0**56 / (2.0**56 - int(digits.ljust(14, "0"), 16))
+    return 2.0**56 / (2**56 - int(digits.ljust(14, "0"), 16))
 
 
 def _kind(name: str, value: AnyValue) -> str | None:
@@ -194,8 +194,3 @@ def decoded_rows(decoded: Decoded) -> dict[ModelKey, list[Row]]:
             columns[name] = plain.to_pylist()
         result[batch.key] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return result
-
-
-def values_of(pairs: Iterable[KeyValue]) -> list[tuple[str, bytes]]:
-    """Keys and values in order, comparable."""
-    return [(pair.key, pair.value.SerializeToString(deterministic=True)) for pair in pairs]

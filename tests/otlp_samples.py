@@ -22,10 +22,10 @@ USUAL_TEXTS = tuple(f"ml.feature.text_{i}" for i in range(4))
 
 def attribute(key: str, value: Scalar) -> KeyValue:
     """One attribute."""
-    result = KeyValue(key=key)
     if isinstance(value, AnyValue):
-        result.value.CopyFrom(value)
-    elif isinstance(value, bool):
+        return KeyValue(key=key, value=value)
+    result = KeyValue(key=key)
+    if isinstance(value, bool):
         result.value.bool_value = value
     elif isinstance(value, int):
         result.value.int_value = value
@@ -74,7 +74,7 @@ def usual_request(spans: int = 1_000, seed: int = 1) -> bytes:
 
     16 doubles, 4 strings, the model's name and version, one prediction.
     """
-    random_ = random.Random(seed)
+    random_ = random.Random(seed)  # noqa: S311 - repeatable.
     categories = ("AA", "United Airlines", "EWR", "Los Angeles", "monday")
     return make_request(
         [
@@ -115,6 +115,7 @@ _KEYS = (
     "http.method",
     "",
 )
+_KEYS_THAT_COUNT = ("ml.model.name", "ml.feature.a", "ml.feature.b", "ml.prediction.late")
 _TEXTS = ("", "a", "text", "true", "12", "exactly8", "exactly-16-bytes", "größe", "日本語", "😀", "x" * 200)
 _TRACE_STATES = ("", "ot=th:8", "ot=rv:1;th:c", "a=b, ot=th:ff;x:y", "ot=th:zz", "ot=th:", "ot=th:123456789012345")
 _BAD_TEXTS = (b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"exactly8\x80", b"\xe6\x97")
@@ -178,7 +179,9 @@ def _message(descriptor: Descriptor, random_: random.Random, faults: float, dept
     return b"".join(parts)
 
 
-def _field(descriptor: FieldDescriptor, random_: random.Random, faults: float, depth: int) -> bytes:
+def _field(  # noqa: PLR0911 - one for each type.
+    descriptor: FieldDescriptor, random_: random.Random, faults: float, depth: int
+) -> bytes:
     number = descriptor.number
     if random_.random() < 0.02:  # The right number with another wire type: an unknown field.
         return random_.choice((field(number, 0, b"\x05"), field(number, 5, b"abcd"), field(number, 1, b"abcdefgh")))
@@ -199,7 +202,11 @@ def _field(descriptor: FieldDescriptor, random_: random.Random, faults: float, d
     elif descriptor.type == FieldDescriptor.TYPE_DOUBLE:
         return field(number, 1, struct.pack("<d", random_.choice(_DOUBLES)))
     elif descriptor.type == FieldDescriptor.TYPE_FIXED64:
-        return field(number, 1, struct.pack("<Q", random_.choice((0, 1, START_NS, START_NS + 7, 2**63, 2**64 - 1))))
+        return field(
+            number,
+            1,
+            struct.pack("<Q", random_.choice((0, 1, START_NS, START_NS, START_NS, START_NS + 7, 2**63, 2**64 - 1))),
+        )
     else:
         return field(number, 5, random_.randbytes(4))
     return varint(number << 3 | 2, min(long_, 2)) + varint(len(content), long_ and 1) + content
@@ -208,7 +215,8 @@ def _field(descriptor: FieldDescriptor, random_: random.Random, faults: float, d
 def _text(descriptor: FieldDescriptor, random_: random.Random, faults: float) -> bytes:
     if random_.random() < faults:
         return random_.choice(_BAD_TEXTS)
-    pool = {"key": _KEYS, "trace_state": _TRACE_STATES}.get(descriptor.name, _TEXTS)
+    keys = _KEYS if random_.random() < 0.4 else _KEYS_THAT_COUNT
+    pool = {"key": keys, "trace_state": _TRACE_STATES}.get(descriptor.name, _TEXTS)
     return random_.choice(pool).encode()
 
 

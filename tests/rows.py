@@ -95,7 +95,7 @@ def dataset(
 
 
 def bin_numbers(edges: Floats, values: Floats) -> npt.NDArray[np.int64]:
-    """Where numpy puts finite values: 0 below, i in [edges[i-1], edges[i]), len(edges) at the maximum, one more above."""
+    """Where numpy puts finite values: 0 below, i in [edges[i-1], edges[i]), m at the last of m edges, m + 1 above."""
     return np.asarray(np.searchsorted(edges, values, side="right") + (values > edges[-1]))
 
 

@@ -14,14 +14,15 @@ from driftmeter.model.baseline import Baseline
 from driftmeter.model.bins import NumericBins
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SPARK_WIDTH = 24
+_SPARK_WIDTH = 16
 _REASONS = {
-    "insufficient": "too few rows",
+    # Why a column-window has no verdict, for people.
+    "insufficient": "too few rows in the window",
     "no_baseline": "no baseline",
-    "provisional": "baseline is provisional",
-    "no_timestamps": "baseline has no timestamps",
-    "too_few_chunks": "baseline too short for this window",
-    "no_weekly_cycle": "baseline under a week",
+    "provisional": "the baseline is provisional",
+    "no_timestamps": "the reference has no timestamps",
+    "too_few_chunks": "the reference holds fewer than 20 windows of this length",
+    "no_weekly_cycle": "the reference covers less than a week",
 }
 
 
@@ -36,42 +37,38 @@ def sparkline(values: Iterable[float | None], top: float = 1.0, width: int = _SP
 
 def findings_table(findings: pl.DataFrame) -> Table:
     """One line a column: what the deciding method says over all windows."""
-    table = Table(
-        title=f"Drift against the reference ({DECIDING.replace('_', '-')} distance)",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
-    for name in ("column", "role"):
-        table.add_column(name)
-    for name in ("windows", "rows", "drifted", "latest", "noise", "largest"):
-        table.add_column(name, justify="right")
-    table.add_column("score by window (0 to 1)")
-    table.add_column("verdict")
+    method = DECIDING.replace("_", "-").title()
+    table = Table(title=f"Drift against the reference: {method} distance", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("column", overflow="fold")
+    table.add_column("role", no_wrap=True)
+    for name in ("windows", "rows", "latest", "noise", "largest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("scores (0 to 1)", no_wrap=True)
+    table.add_column("drifted", no_wrap=True)
     deciding = findings.filter(pl.col("method") == DECIDING)
     for (column, role), part in deciding.group_by("column", "role", maintain_order=True):
-        drifted = int(part["detected"].sum() or 0)
+        judged, drifted = part["detected"].count(), int(part["detected"].sum() or 0)
         table.add_row(
             Text(str(column)),
             str(role),
             str(part.height),
             f"{part['rows'].sum():,}",
-            str(drifted) if part["detected"].count() else "-",
             _number(part["value"][-1]),
             _number(part["noise_floor"][-1]),
             _number(part["value"].max()),
-            sparkline(part["value"]),
-            _verdict(part, drifted),
+            sparkline(part["value"], width=_SPARK_WIDTH),
+            f"{drifted} of {judged}" if judged else "no verdict",
             style="red" if drifted else None,
         )
+    table.caption, table.caption_justify = _findings_caption(deciding), "left"
     return table
 
 
-def _verdict(part: pl.DataFrame, drifted: int) -> str:
-    judged = part["detected"].count()
-    if judged:
-        return f"drifted in {drifted} of {judged}" if drifted else "no drift"
-    reason = part["reason"].mode().sort()[0]
-    return f"none: {_REASONS.get(str(reason), str(reason))}"
+def _findings_caption(deciding: pl.DataFrame) -> str:
+    lines = ["noise: the score that chance alone gives. latest: of the last window."]
+    reasons = deciding.filter(pl.col("reason").is_not_null()).group_by("reason").len().sort("reason")
+    lines += [f"no verdict in {count:,} column-windows: {_REASONS.get(name, name)}" for name, count in reasons.rows()]
+    return "\n".join(lines)
 
 
 def _number(value: object) -> str:
@@ -82,10 +79,10 @@ def baseline_table(baseline: Baseline) -> Table:
     """One line a column."""
     table = Table(title_justify="left", title=_baseline_title(baseline), box=box.SIMPLE_HEAD)
     for name in ("column", "role", "kind"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name != "column")
     for name in ("bins", "missing", "mean", "std dev", "min", "max"):
         table.add_column(name, justify="right")
-    table.add_column("distribution", min_width=12)
+    table.add_column("distribution", min_width=18, no_wrap=True)
     for each in baseline.columns:
         numeric = isinstance(each.bins, NumericBins)
         moments = [f"{v:.4g}" if numeric else "" for v in (each.mean, each.stddev, each.minimum, each.maximum)]
@@ -116,7 +113,7 @@ def _baseline_title(baseline: Baseline) -> str:
 
 
 def _distribution(bins: object, counts: list[int]) -> str:
-    """Twelve equal slices of a numeric column's range, or its five commonest categories."""
+    """Twelve equal slices of a numeric column's range, or its commonest categories."""
     if isinstance(bins, NumericBins):
         low, high = float(bins.edges[0]), float(bins.edges[-1])
         slices = [0.0] * 12

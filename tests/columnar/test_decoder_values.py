@@ -1,24 +1,23 @@
 """What each kind of attribute becomes in a batch."""
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
-from otlp_samples import START_NS, Scalar, attribute, make_request, make_span, usual_request
-
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoded, Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.model.columns import Kind
 from driftmeter.model.predictions import FIXED_FIELDS, Predictions
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
+from otlp_samples import START_NS, Scalar, attribute, make_request, make_span, usual_request
 
 ARRAY = AnyValue(array_value=ArrayValue(values=[AnyValue(int_value=1)]))
-PINNED_KEY = 0
 MAP = AnyValue(kvlist_value=KeyValueList(values=[attribute("k", 1)]))
 
 
@@ -108,7 +107,9 @@ def test_value_that_is_not_set_is_missing() -> None:
 @pytest.mark.parametrize("value", [ARRAY, MAP, b"bytes"], ids=["array", "map", "bytes"])
 def test_other_types_are_mismatches_and_decide_nothing(value: Scalar) -> None:
     """Arrays, maps and bytes are null and listed; the first scalar still decides the column."""
-    batch = rows_of([{"ml.feature.a": value, "ml.feature.only": value}, {"ml.feature.a": "x", "ml.feature.only": value}])
+    batch = rows_of(
+        [{"ml.feature.a": value, "ml.feature.only": value}, {"ml.feature.a": "x", "ml.feature.only": value}]
+    )
     assert column(batch, "feature.a") == [None, "x"]
     assert batch.rows.column("feature.only").type == pa.float64()
     assert wrong(batch) == {"feature.a": [0], "feature.only": [0, 1]}
@@ -126,7 +127,9 @@ def test_kinds_are_remembered_by_model_and_version() -> None:
     kinds = KindBook()
     rows_of([{"ml.feature.a": 1.0}], kinds)
     assert wrong(rows_of([{"ml.feature.a": "x"}], kinds)) == {"feature.a": [0]}
-    other = decode(make_request([make_span({"ml.feature.a": "x"})], {"ml.model.name": "m", "ml.model.version": "2"}), kinds)
+    other = decode(
+        make_request([make_span({"ml.feature.a": "x"})], {"ml.model.name": "m", "ml.model.version": "2"}), kinds
+    )
     assert column(other.batches[0], "feature.a") == ["x"]
 
 
@@ -199,7 +202,9 @@ def test_models_of_one_request_come_apart_in_order() -> None:
         for i, (name, stage) in enumerate([("b", "prod"), ("a", ""), ("b", "prod"), ("b", "canary"), ("a", "")])
     ]
     decoded = decode(make_request(spans))
-    assert [(batch.key, batch.rows.schema.names[len(FIXED_FIELDS) :], len(batch.rows)) for batch in decoded.batches] == [
+    assert [
+        (batch.key, batch.rows.schema.names[len(FIXED_FIELDS) :], len(batch.rows)) for batch in decoded.batches
+    ] == [
         (("b", "", "prod"), ["feature.b"], 2),
         (("a", "", ""), ["feature.a"], 2),
         (("b", "", "canary"), ["feature.b"], 1),
@@ -224,7 +229,9 @@ def test_prediction_ids_of_both_types_keep_their_rows() -> None:
 
 def test_overlong_prediction_id_is_dropped_and_counted() -> None:
     """Ids beyond 256 bytes are null."""
-    decoded = decode(make_request([make_span({"ml.feature.a": 1, "ml.prediction.id": "i" * 257})], {"ml.model.name": "m"}))
+    decoded = decode(
+        make_request([make_span({"ml.feature.a": 1, "ml.prediction.id": "i" * 257})], {"ml.model.name": "m"})
+    )
     assert column(decoded.batches[0], "prediction_id") == [None]
     assert decoded.dropped_values == {"id_too_long": 1}
 
@@ -232,10 +239,11 @@ def test_overlong_prediction_id_is_dropped_and_counted() -> None:
 def test_fixed_fields_come_from_the_span() -> None:
     """Times, ids, status and dropped attributes."""
     span = make_span({"ml.feature.a": 1}, 7, status={"code": 2}, dropped_attributes_count=2**32 - 1)
-    row = decode(make_request([span], {"ml.model.name": "m"})).batches[0].rows.to_pylist()[0]
+    rows = decode(make_request([span], {"ml.model.name": "m"})).batches[0].rows
+    assert rows.column("event_time").cast("int64").to_pylist() == [START_NS + 12_000_000]
+    row = rows.to_pylist()[0]
     assert (row["trace_id"], row["span_id"]) == (span.trace_id, span.span_id)
     assert (row["error"], row["dropped_attributes_count"], row["row_index"]) == (True, 2**32 - 1, 0)
-    assert row["event_time"].value == START_NS + 12_000_000
     assert row["duration"].total_seconds() == 0.005
 
 
@@ -276,7 +284,15 @@ def test_span_key_is_a_pure_function_of_the_ids() -> None:
     """Same ids give the same key in whatever span; the value is fixed for ever, since keys are kept."""
     first = rows_of([{"ml.feature.a": 1}]).rows.column("span_key").to_pylist()
     second = rows_of([{"ml.feature.b": "x", "ml.feature.c": 2.0}]).rows.column("span_key").to_pylist()
-    assert first == second == [PINNED_KEY]
+    trace_high, trace_low, span_id = struct.unpack("<3Q", make_span({}).trace_id + make_span({}).span_id)
+
+    def fold(left: int, right: int) -> int:
+        product = left * right
+        return (product ^ product >> 64) & (2**64 - 1)
+
+    seed, step = 0x2D358DCCAA6C78A5, 0x4B33A62ED433D4A3
+    expected = fold(fold(trace_high ^ seed, trace_low ^ step) ^ seed, span_id ^ step)
+    assert first == second == [expected] == [14991147862360445015]
 
 
 def test_span_keys_do_not_collide() -> None:
@@ -363,7 +379,9 @@ def test_overlong_names_are_dropped_and_counted() -> None:
 
 def test_names_are_configurable() -> None:
     """Other attribute names, the longest prefix and exact names winning."""
-    config = AttributesConfig(model_name="model_name", feature_prefix="in.", label_prefix="in.truth.", model_stage="in.env")
+    config = AttributesConfig(
+        model_name="model_name", feature_prefix="in.", label_prefix="in.truth.", model_stage="in.env"
+    )
     span = make_span({"model_name": "m", "in.a": 1.0, "in.truth.b": 2.0, "in.env": "prod", "ml.feature.c": 3.0})
     (batch,) = Decoder(config, KindBook()).decode(make_request([span]).SerializeToString()).batches
     assert batch.key == ("m", "", "prod")

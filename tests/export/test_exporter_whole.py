@@ -301,12 +301,7 @@ def test_windows_may_be_published_from_any_thread() -> None:
             exporter.publish(evaluated(0, key=ModelKey("early", "", "")))
             await exporter.start()
             keys = [ModelKey(f"model-{i}", "", "") for i in range(4)]
-            threads = [
-                threading.Thread(
-                    target=_publish_ten, args=[exporter, key]
-                )
-                for key in keys
-            ]
+            threads = [threading.Thread(target=_publish_ten, args=[exporter, key]) for key in keys]
             for thread in threads:
                 thread.start()
             await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in threads))

@@ -96,6 +96,17 @@ def test_event_time_stamps_each_window_with_its_end_once() -> None:
     assert schedule.due(_NOW_NS + 10**12, tick=True).frames == ()
 
 
+def test_event_time_sends_by_the_ends_of_windows() -> None:
+    """Windows of several models and lengths go out by their ends: Prometheus takes no new series far in the past."""
+    schedule = EventSchedule(ResultCounters(0))
+    _publish(
+        schedule, evaluated(2), evaluated(1, key=ModelKey("other", "", "")), evaluated(5, window="1h"), evaluated(3)
+    )
+    times_ms = [frame.get_column("timestamp_ms")[0] for frame in schedule.due(_NOW_NS, tick=False).frames]
+    assert len(times_ms) == 4
+    assert times_ms == sorted(times_ms)
+
+
 def test_event_time_drops_what_prometheus_would_refuse() -> None:
     """Revisions and older windows are not sent again but counted, in points; `/metrics` still shows a revision."""
     schedule = EventSchedule(ResultCounters(0))

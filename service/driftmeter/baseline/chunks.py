@@ -60,7 +60,7 @@ def _coarse(column: ColumnBaseline) -> tuple[ColumnBaseline, Layout]:
     """The column with just the bins that the deciding statistic reads: 35 instead of 1,100."""
     bins = column.bins
     if isinstance(bins, NumericBins) and column.cuts is not None:
-        bins = NumericBins(column.cuts.quantiles)
+        bins = NumericBins(np.union1d(column.cuts.quantile_starts, bins.edges[-1:]))
     coarse = ColumnBaseline(
         column.column, bins, column.cuts, np.zeros(bins.size, np.uint64), 0, 0, column.mean, column.stddev,
         column.minimum, column.maximum,

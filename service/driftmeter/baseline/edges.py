@@ -12,9 +12,13 @@ from driftmeter.model.bins import CATEGORIES_MAX, OTHER_NAMES_MAX, CategoryBins,
 FINE_QUANTILES = 1_024
 """Quantile edges of a continuous column: KS from them is within 1/1,024 of exact."""
 
+QUANTILE_BINS = 32
+"""Reference quantile bins of the headline score."""
+
 DISCRETE_VALUES_MAX = 256
 """Columns of no more distinct values get one bin per value."""
 
+_DECILES = 10
 _NANNYML_DISTINCT_MAX = 50
 _NANNYML_DISTINCT_SHARE_MAX = 0.1
 
@@ -28,12 +32,12 @@ def numeric_bins(values: npt.NDArray[np.generic]) -> tuple[NumericBins, Cuts]:
     """
     numbers = np.sort(values.astype(np.float64))
     distinct = np.unique(numbers)
-    quantiles = _quantiles(numbers, np.linspace(0, 1, 33))
-    deciles = _quantiles(numbers, np.linspace(0.1, 0.9, 9))
+    starts = _quantile_starts(numbers, distinct)
+    deciles = distinct[1:] if len(distinct) <= _DECILES else _quantiles(numbers, np.linspace(0.1, 0.9, 9))
     few = len(distinct) <= _NANNYML_DISTINCT_MAX and len(distinct) <= _NANNYML_DISTINCT_SHARE_MAX * len(numbers)
     discrete = few or len(distinct) == 1
     doane = distinct if discrete else _doane(values)
-    edges = [quantiles, deciles, doane]
+    edges = [starts, distinct[-1:], deciles, doane]
     if len(distinct) <= DISCRETE_VALUES_MAX:
         # The next float after each value ends that value's own bin, so that values between two are told apart.
         edges += [distinct, np.nextafter(distinct[:-1], np.inf)]
@@ -41,7 +45,20 @@ def numeric_bins(values: npt.NDArray[np.generic]) -> tuple[NumericBins, Cuts]:
         edges.append(_quantiles(numbers, np.linspace(0, 1, FINE_QUANTILES + 1)))
     union = np.unique(np.concatenate(edges))
     inside = union[(union >= distinct[0]) & (union <= distinct[-1])]
-    return NumericBins(inside), Cuts(quantiles, deciles, doane, discrete)
+    return NumericBins(inside), Cuts(starts, deciles, doane, discrete)
+
+
+def _quantile_starts(numbers: Floats, distinct: Floats) -> Floats:
+    """Left ends of the reference's quantile bins; the last bin ends with the largest number.
+
+    Columns of few distinct values get a bin for each, and a largest number that is as frequent as a whole bin gets one
+    of its own: merged with its neighbours it would hide, say, all change of a column of zeros and ones.
+    """
+    if len(distinct) <= QUANTILE_BINS:
+        return distinct
+    quantiles = _quantiles(numbers, np.linspace(0, 1, QUANTILE_BINS + 1))
+    at_the_end = np.count_nonzero(numbers == numbers[-1])
+    return quantiles if at_the_end * QUANTILE_BINS >= len(numbers) else quantiles[:-1]
 
 
 def _quantiles(numbers: Floats, shares: Floats) -> Floats:

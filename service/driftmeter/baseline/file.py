@@ -36,7 +36,7 @@ _SCHEMA = pa.schema(
         ("stddev", pa.float64()),
         ("min", pa.float64()),
         ("max", pa.float64()),
-        ("quantile_edges", pa.list_(pa.float64())),
+        ("quantile_starts", pa.list_(pa.float64())),
         ("decile_edges", pa.list_(pa.float64())),
         ("doane_edges", pa.list_(pa.float64())),
         ("discrete", pa.bool_()),
@@ -165,7 +165,7 @@ def _to_row(column: ColumnBaseline) -> dict[str, Any]:
             "stddev": column.stddev,
             "min": column.minimum,
             "max": column.maximum,
-            "quantile_edges": cuts.quantiles,
+            "quantile_starts": cuts.quantile_starts,
             "decile_edges": cuts.deciles,
             "doane_edges": cuts.doane,
             "discrete": cuts.discrete,
@@ -184,7 +184,7 @@ def _from_row(row: dict[str, Any]) -> ColumnBaseline:
     counts = np.array(row["counts"], np.uint64)
     if row["kind"] == "numeric":
         cuts = Cuts(
-            np.array(row["quantile_edges"], np.float64),
+            np.array(row["quantile_starts"], np.float64),
             np.array(row["decile_edges"], np.float64),
             np.array(row["doane_edges"], np.float64),
             row["discrete"],

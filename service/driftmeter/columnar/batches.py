@@ -54,7 +54,7 @@ leave room for missing ones, and no sender can make 64 MiB of spans into gigabyt
 NAME_BYTES_MAX = 1_024
 ID_BYTES_MAX = 256
 
-_COLUMNS_LOOKED_AT = 4  # Times the most columns: the names of a flood of columns are not even read.
+_COLUMNS_LOOKED_AT = 20_000  # In one batch: further names of a flood of columns are not even read.
 _NAMES_KEPT = 20_000
 _SCHEMAS_KEPT = 1_000
 _DROPPED = {TOO_MANY_COLUMNS: "too_many_columns", NAME_TOO_LONG: "name_too_long"}
@@ -133,7 +133,7 @@ class BatchBuilder:
     def _columns(self, request: bytes, flat: Flat, key: ModelKey, spans: Ints, found: Ints, of_field: Ints) -> _Columns:
         """Decide which of the found fields become columns, and number these in `of_field`."""
         columns_max = self._attributes.max_columns
-        looked_at = found[: columns_max * _COLUMNS_LOOKED_AT]
+        looked_at = found[: max(columns_max, _COLUMNS_LOOKED_AT)]
         of_field[found[looked_at.size :]] = TOO_MANY_COLUMNS
         spots = flat.keys[flat.keys[looked_at, KEY_OF_FIELD], KEY_OFFSET : KEY_LENGTH + 1].tolist()
         names = [self._name(request[offset : offset + length]) for offset, length in spots]

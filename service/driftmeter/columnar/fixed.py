@@ -23,7 +23,7 @@ from driftmeter.model.compiled import kernel
 from driftmeter.model.predictions import FIXED_FIELDS
 
 _TYPES = {field.name: field.type for field in FIXED_FIELDS}
-_THRESHOLD_END = 2.0**56
+_THRESHOLD_END = 2**56
 
 
 class _Room(NamedTuple):
@@ -85,7 +85,7 @@ def fill_fixed(buffer: Bytes, flat: Flat, spans: Ints, room: _Room) -> None:
         start, end = span[SPAN_START], span[SPAN_END]
         room.words[0, i], room.words[1, i] = end, span[SPAN_KEY]
         room.words[2, i] = end - start if 0 < start <= end else 0
-        room.weights[i] = _THRESHOLD_END / (_THRESHOLD_END - span[SPAN_THRESHOLD])
+        room.weights[i] = float(_THRESHOLD_END) / float(_THRESHOLD_END - span[SPAN_THRESHOLD])
         room.dropped[i] = span[SPAN_DROPPED]
         if span[SPAN_ERROR]:
             room.errors[i >> 3] |= 1 << (i & 7)

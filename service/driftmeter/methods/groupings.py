@@ -40,7 +40,7 @@ def _groups_of(bins: Bins, column: ColumnBaseline) -> Ints:
     edges, cuts = column.bins.edges, column.cuts
     match bins:
         case Bins.QUANTILE_32:
-            return quantile_groups(edges, cuts.quantiles)
+            return _quantile_groups(edges, cuts.quantile_starts)
         case Bins.DECILE:
             inside = np.searchsorted(cuts.deciles, edges, side="right")
             return np.concatenate(([0], inside, [len(cuts.deciles)]))
@@ -49,11 +49,9 @@ def _groups_of(bins: Bins, column: ColumnBaseline) -> Ints:
     raise AssertionError(bins)
 
 
-def quantile_groups(edges: npt.NDArray[np.float64], quantiles: npt.NDArray[np.float64]) -> Ints:
-    """Groups of [below] + quantile bins + [above]; the maximum belongs to the last quantile bin."""
-    last = max(len(quantiles) - 2, 0)
-    inside = np.clip(np.searchsorted(quantiles, edges, side="right") - 1, 0, last) + 1
-    return np.concatenate(([0], inside, [last + 2]))
+def _quantile_groups(edges: npt.NDArray[np.float64], starts: npt.NDArray[np.float64]) -> Ints:
+    """Groups of [below] + quantile bins + [above]; the last bin ends with the maximum."""
+    return np.concatenate(([0], np.searchsorted(starts, edges, side="right"), [len(starts) + 1]))
 
 
 def _doane_groups(edges: npt.NDArray[np.float64], cuts: Cuts) -> Ints:

@@ -23,10 +23,12 @@ class Bins(StrEnum):
     """
 
     QUANTILE_32 = "quantile_32"
-    """Below the reference's range, 32 quantile bins of the reference, above its range."""
+    """Below the reference's range, 32 quantile bins [qᵢ, qᵢ₊₁) of the reference, above its range. Columns of at most 32
+    distinct values have a bin for each; a maximum that makes up at least 1/32 of the rows has a bin of its own."""
 
     DECILE = "decile"
-    """Ten reference deciles; the first and the last are open-ended, so nothing is out of range."""
+    """Ten reference deciles; the first and the last are open-ended, so nothing is out of range. Columns of at most 10
+    distinct values are cut at each."""
 
     DOANE = "doane"
     """numpy's `doane` histogram of the reference, the last bin closed, and one bin for everything outside. Columns of

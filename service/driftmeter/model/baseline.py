@@ -20,14 +20,17 @@ class Cuts:
     """Where the coarser bins of a numeric column are cut; every cut is also one of the fine edges. Feature units.
 
     Attributes:
-        quantiles: Distinct values of the 33 edges of 32 reference quantile bins.
-        deciles: Distinct values of the 9 inner reference deciles.
+        quantile_starts: Left ends of the reference's 32 quantile bins, without repetitions; the last bin ends with the
+            maximum. Columns of at most 32 distinct values have a bin for each; a maximum that makes up at least 1/32 of
+            the rows has a bin of its own.
+        deciles: The 9 inner reference deciles, without repetitions; columns of at most 10 distinct values are cut at
+            each.
         doane: Edges of numpy's `doane` histogram, or the distinct values themselves when `discrete`.
         discrete: True for columns of at most 50 distinct values that make up at most a tenth of the rows: the
             `_nannyml` methods then give each value a bin of its own, as NannyML does.
     """
 
-    quantiles: Floats
+    quantile_starts: Floats
     deciles: Floats
     doane: Floats
     discrete: bool

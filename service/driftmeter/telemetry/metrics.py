@@ -30,6 +30,7 @@ class SpanReason(StrEnum):
     FUTURE = "future"
     NO_TIMESTAMP = "no_timestamp"
     TOO_MANY_MODELS = "too_many_models"
+    TOO_SPARSE = "too_sparse"
     EXCEPTION = "exception"
 
 
@@ -58,6 +59,7 @@ class ValueReason(StrEnum):
     """Why a value of an accepted span was not kept."""
 
     TOO_MANY_COLUMNS = "too_many_columns"
+    NAME_TOO_LONG = "name_too_long"
 
 
 class Destination(StrEnum):

@@ -1,0 +1,151 @@
+"""Edges of numeric columns, and the coarser bins that are made of them."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from driftmeter.baseline.edges import DISCRETE_VALUES_MAX, FINE_QUANTILES, numeric_bins
+from driftmeter.methods.groupings import build_groupings
+from driftmeter.methods.spec import Bins
+from driftmeter.model.baseline import ColumnBaseline
+from driftmeter.model.columns import Column, Role
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rows import Floats, bin_numbers
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=True)
+VALUES = st.one_of(
+    st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=200),
+    st.lists(st.sampled_from([0.1, 0.2, 0.1 + 0.2, 0.3, 1 / 3]), min_size=1, max_size=50),
+    st.lists(FINITE, min_size=1, max_size=300),
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=300),
+)
+
+
+def column_of(values: npt.NDArray[np.generic]) -> ColumnBaseline:
+    """A column with its edges and cuts; counts play no part here."""
+    bins, cuts = numeric_bins(values)
+    return ColumnBaseline(Column(Role.FEATURE, "x"), bins, cuts, np.zeros(bins.size, np.uint64), 0, 0)
+
+
+def regrouped(column: ColumnBaseline, convention: Bins, values: Floats) -> Floats:
+    """Counts of values in a convention's bins, by way of the fine bins."""
+    assert not isinstance(column.bins, tuple)
+    edges = column.bins.edges  # type: ignore[union-attr]  # Numeric.
+    fine = np.bincount(bin_numbers(edges, values), minlength=len(edges) + 2).astype(np.float64)
+    return build_groupings((column,))[convention].regroup(fine[None, :])[0]
+
+
+def near(values: Floats) -> Floats:
+    """The values, the floats next to them, points between them and far outside."""
+    middle = values[:-1] / 2 + values[1:] / 2
+    with np.errstate(over="ignore"):
+        around = [values, np.nextafter(values, -np.inf), np.nextafter(values, np.inf), middle, [-1e308, 1e308]]
+    every = np.concatenate(around)
+    return every[np.isfinite(every)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES)
+@example([-1.7e308, 0.0, 1.7e308])
+@example([1e200, 2e200, 5e200])
+@example([1.0, float(np.nextafter(1, 2)), float(np.nextafter(1, 2))])
+@example([5e-324, 0.0, 1e-323])
+@example([7.0])
+@example([-0.0, 0.0])
+def test_every_cut_is_a_fine_edge(values: list[float]) -> None:
+    """Edges ascend strictly from the smallest to the largest value, and every coarser cut is one of them."""
+    numbers = np.array(values)
+    bins, cuts = numeric_bins(numbers)
+    assert np.isfinite(bins.edges).all()
+    assert (np.diff(bins.edges) > 0).all()
+    assert bins.edges[0] == numbers.min()
+    assert bins.edges[-1] == numbers.max()
+    for each in (cuts.quantiles, cuts.deciles, cuts.doane):
+        assert len(each)
+        assert np.isin(each, bins.edges).all()
+    assert cuts.quantiles[0] == cuts.doane[0] == numbers.min()
+    assert cuts.quantiles[-1] == cuts.doane[-1] == numbers.max()
+
+
+@settings(max_examples=200, deadline=None)
+@given(VALUES)
+def test_quantile_bins_regroup_to_numpys_histogram(values: list[float]) -> None:
+    """The 32 quantile bins hold what numpy's histogram over the same quantiles holds; out of range stays apart."""
+    numbers = np.array(values)
+    column = column_of(numbers)
+    assert column.cuts is not None
+    observed, cuts = near(numbers), column.cuts.quantiles
+    groups = regrouped(column, Bins.QUANTILE_32, observed)
+    inside = observed[(observed >= cuts[0]) & (observed <= cuts[-1])]
+    edges = cuts if len(cuts) > 1 else np.array([cuts[0], np.inf])
+    np.testing.assert_array_equal(groups[1:-1], np.histogram(inside, edges)[0])
+    assert groups[0] == (observed < cuts[0]).sum()
+    assert groups[-1] == (observed > cuts[-1]).sum()
+
+
+@settings(max_examples=200, deadline=None)
+@given(VALUES)
+def test_deciles_are_open_ended_and_take_their_left_edge(values: list[float]) -> None:
+    """A value at a decile counts right of it; nothing is out of range."""
+    numbers = np.array(values)
+    column = column_of(numbers)
+    assert column.cuts is not None
+    observed = near(numbers)
+    expected = np.bincount(
+        np.searchsorted(column.cuts.deciles, observed, side="right"), minlength=len(column.cuts.deciles) + 1
+    )
+    np.testing.assert_array_equal(regrouped(column, Bins.DECILE, observed), expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=300))
+def test_doane_bins_regroup_to_numpys_histogram(values: list[float]) -> None:
+    """Of columns with many values: numpy's own histogram, the last bin closed, and one bin for all the rest."""
+    numbers = np.array([*values, *np.linspace(-1, 1, 60)])
+    column = column_of(numbers)
+    assert column.cuts is not None
+    assert not column.cuts.discrete
+    edges = np.histogram_bin_edges(numbers, bins="doane")
+    np.testing.assert_array_equal(column.cuts.doane, edges)
+    observed = near(numbers)
+    inside = np.histogram(observed, edges)[0]
+    np.testing.assert_array_equal(
+        regrouped(column, Bins.DOANE, observed), np.append(inside, len(observed) - inside.sum())
+    )
+
+
+def test_doane_bins_of_integers_follow_numpys_rule_for_integers() -> None:
+    """Numpy makes no bins narrower than one for integers; the same values as floats give others."""
+    whole = np.repeat(np.arange(60), np.arange(1, 61))
+    np.testing.assert_array_equal(
+        numeric_bins(whole)[1].doane, np.histogram_bin_edges(whole, bins="doane").astype(np.float64)
+    )
+    wide, narrow = numeric_bins(whole)[1].doane, numeric_bins(whole / 1000)[1].doane
+    few = np.arange(100) % 3 + np.where(np.arange(100) > 50, 0, 3)
+    assert len(wide) == len(narrow)
+    assert np.diff(np.histogram_bin_edges(few, bins="doane")).min() >= 1
+
+
+@pytest.mark.parametrize(
+    ("distinct", "copies", "discrete"), [(50, 10, True), (50, 9, False), (51, 100, False), (2, 10, True), (1, 1, True)]
+)
+def test_few_values_make_a_discrete_column(distinct: int, copies: int, discrete: bool) -> None:  # noqa: FBT001
+    """At most 50 distinct values that are at most a tenth of the rows: one bin each, as NannyML does."""
+    values = np.repeat(np.arange(distinct, dtype=np.float64), copies)
+    assert numeric_bins(values)[1].discrete == discrete
+
+
+def test_unseen_values_of_a_discrete_column_go_to_the_leftover() -> None:
+    """Values between, beside and beyond the known ones are counted apart, by the smallest of margins."""
+    column = column_of(np.repeat([1.0, 2.0, 4.0], 20))
+    observed = np.array([1.0, 2.0, 2.0, 4.0, 1.5, 3.0, np.nextafter(2, 3), np.nextafter(2, 1), 0.0, 9.0])
+    assert regrouped(column, Bins.DOANE, observed).tolist() == [1, 2, 1, 6]
+
+
+def test_number_of_edges_is_bounded() -> None:
+    """A continuous column has its quantile and Doane edges, a discrete one two per value; no column has more."""
+    values = np.random.default_rng(0).lognormal(sigma=3, size=200_000)
+    bins, cuts = numeric_bins(values)
+    assert FINE_QUANTILES <= len(bins.edges) <= FINE_QUANTILES + len(cuts.doane) + 41
+    discrete, _ = numeric_bins(np.repeat(np.arange(float(DISCRETE_VALUES_MAX)), 3))
+    assert len(discrete.edges) <= 2 * DISCRETE_VALUES_MAX + 33 + 9 + 20

@@ -1,0 +1,86 @@
+"""The order and the batching of rows make no difference to what is counted in the end."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from driftmeter.model.counts import Counts
+from driftmeter.summary.fold import fold
+from driftmeter.window.config import WindowConfig
+from driftmeter.window.windows import ModelWindows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rows import ONE_COLUMN, SECOND_NS, assert_same_counts, predictions, record_batch
+
+Row = tuple[int, int]
+"""Time in seconds and value."""
+
+LATENESS_SECONDS = 600
+
+
+def final_counts(
+    batches: Sequence[Sequence[Row]], lengths: tuple[str, ...]
+) -> tuple[dict[tuple[str, int], Counts], int]:
+    """Counts at each window's last revision, by name and start, and the rows called late."""
+    config = WindowConfig(
+        lengths=lengths, clock="data", out_of_orderness="10s", allowed_lateness=f"{LATENESS_SECONDS}s"
+    )
+    windows = ModelWindows(ONE_COLUMN, config)
+    final: dict[tuple[str, int], Counts] = {}
+    revisions: dict[tuple[str, int], int] = {}
+    late = 0
+    for number, batch in enumerate([*batches, None]):
+        if batch is None:
+            due = windows.drain(everything=True)
+        else:
+            rows = predictions([t * SECOND_NS for t, _ in batch], {"x": [float(x) for _, x in batch]})
+            more, due = windows.add(rows, 0)
+            late += more
+            due += windows.tick(0, revise=number % 3 == 2)
+        for each in due:
+            assert each.start_ns is not None
+            key = each.window.name, each.start_ns // SECOND_NS
+            assert each.revision == revisions.get(key, -1) + 1
+            revisions[key] = each.revision
+            final[key] = each.counts
+    return final, late
+
+
+def by_hand(rows: Sequence[Row], lengths: dict[str, int]) -> dict[tuple[str, int], Counts]:
+    """The same by sorting rows into windows one by one."""
+    members: dict[tuple[str, int], list[float]] = {}
+    for time, value in rows:
+        for name, seconds in lengths.items():
+            members.setdefault((name, time // seconds * seconds), []).append(float(value))
+    counts = {}
+    for key, values in members.items():
+        counts[key] = Counts.zeros(ONE_COLUMN)
+        fold(ONE_COLUMN, record_batch({"x": values}), np.zeros(len(values), np.int32), counts[key])
+    return counts
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, LATENESS_SECONDS), st.integers(-1, 4)), min_size=1, max_size=60), st.data())
+def test_any_order_and_batching_within_lateness_counts_the_same(rows: list[Row], data: st.DataObject) -> None:
+    """Shuffled and cut into batches anywhere, rows within the lateness give exactly their windows."""
+    shuffled = data.draw(st.permutations(rows))
+    cuts = sorted(data.draw(st.lists(st.integers(1, len(rows)), max_size=8)))
+    batches = [shuffled[first:last] for first, last in zip([0, *cuts], [*cuts, len(rows)], strict=True) if first < last]
+    final, late = final_counts(batches, ("1m", "3m", "6m"))
+    expected = by_hand(rows, {"1m": 60, "3m": 180, "6m": 360})
+    assert late == 0
+    assert final.keys() == expected.keys()
+    for key, counts in expected.items():
+        assert_same_counts(final[key], counts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 20_000), st.just(1)), min_size=1, max_size=8), min_size=1, max_size=12)
+)
+def test_every_row_is_in_its_longest_window_or_late(batches: list[list[Row]]) -> None:
+    """With any disorder, rows in the longest windows and late ones are all rows: none lost, none twice."""
+    final, late = final_counts(batches, ("1m", "60m"))
+    counted = sum(int(counts.rows[0]) for (name, _), counts in final.items() if name == "60m")
+    assert counted + late == sum(map(len, batches))
+    in_minutes = sum(int(counts.rows[0]) for (name, _), counts in final.items() if name == "1m")
+    assert in_minutes <= counted
