@@ -4,11 +4,11 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-COPY requirements/build.lock requirements/image.lock ./
+COPY requirements/build.lock requirements/runtime.lock ./
 RUN python3 -m venv /build/tools \
     && /build/tools/bin/pip install --no-cache-dir --require-hashes --requirement build.lock \
     && python3 -m venv /opt/driftmeter \
-    && /opt/driftmeter/bin/pip install --no-cache-dir --require-hashes --requirement image.lock
+    && /opt/driftmeter/bin/pip install --no-cache-dir --require-hashes --requirement runtime.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
 RUN /build/tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \

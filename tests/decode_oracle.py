@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from driftmeter.columnar.config import AttributesConfig
-from driftmeter.columnar.decoder import Decoded
-from driftmeter.model.predictions import ModelKey
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from driftmeter.columnar.config import AttributesConfig
+from driftmeter.columnar.decoder import Decoded
+from driftmeter.model.predictions import ModelKey
 
 CONFIG = AttributesConfig()
 _PREFIXES = {

@@ -18,7 +18,7 @@ from programs import LOOPBACK, Program, answers, free_port, running
 DRIFTMETER = (sys.executable, "-m", "driftmeter")
 """The command line under test."""
 
-START_SECONDS = 120.0
+COMMAND_SECONDS = 120.0
 """How long a command may take; compiling all kernels anew is the longest part."""
 
 
@@ -98,11 +98,11 @@ def run_service(config: Mapping[str, Any], directory: Path) -> Iterator[ServiceP
         yield ServiceProcess(program, whole["ingest"]["listen"], pages)
 
 
-def driftmeter(*arguments: str | Path, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
+def driftmeter(*arguments: str | Path, timeout_seconds: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
     """Runs a command of the command line to its end, output and errors kept apart."""
     command: Sequence[str | Path] = [*DRIFTMETER, *arguments]
     return subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=START_SECONDS, cwd=directory, encoding="utf-8"
+        command, check=False, capture_output=True, text=True, timeout=timeout_seconds, encoding="utf-8"
     )
 
 

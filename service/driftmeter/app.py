@@ -82,6 +82,7 @@ class Service:
         """Compile, then listen; ready when it returns. Raises ConfigError for addresses that cannot be used."""
         keep_freed_memory()
         await self._exporter.start()
+        await self._run(warm_up_export)
         await self._run(self._pipeline.warm_up)
         await self._server.start()
         self._ticking = asyncio.create_task(self._tick())

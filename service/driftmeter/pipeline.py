@@ -27,6 +27,7 @@ from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_duration_ns
+from driftmeter.summary.fold import warm_up as warm_up_fold
 from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason, Telemetry
 from driftmeter.window.watermark import NEVER_NS
@@ -85,6 +86,7 @@ class Pipeline:
     def warm_up(self) -> None:
         """Compile or load all kernels, so that the first request is as fast as any other."""
         self._decoder.warm_up()
+        warm_up_fold()
 
     def accept(self, request: bytes) -> Receipt:
         """Take one OTLP trace request; raises MalformedError when it is none."""

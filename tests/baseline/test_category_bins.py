@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+
 from driftmeter.baseline.build import build_baseline
 from driftmeter.baseline.edges import category_bins
 from driftmeter.model.bins import CATEGORIES_MAX, OTHER_NAMES_MAX

@@ -3,13 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from driftmeter.baseline.edges import DISCRETE_VALUES_MAX, FINE_QUANTILES, numeric_bins
 from driftmeter.methods.groupings import build_groupings
 from driftmeter.methods.spec import Bins
 from driftmeter.model.baseline import ColumnBaseline
+from driftmeter.model.bins import NumericBins
 from driftmeter.model.columns import Column, Role
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from rows import Floats, bin_numbers
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=True)
@@ -29,19 +31,19 @@ def column_of(values: npt.NDArray[np.generic]) -> ColumnBaseline:
 
 def regrouped(column: ColumnBaseline, convention: Bins, values: Floats) -> Floats:
     """Counts of values in a convention's bins, by way of the fine bins."""
-    assert not isinstance(column.bins, tuple)
-    edges = column.bins.edges  # type: ignore[union-attr]  # Numeric.
+    assert isinstance(column.bins, NumericBins)
+    edges = column.bins.edges
     fine = np.bincount(bin_numbers(edges, values), minlength=len(edges) + 2).astype(np.float64)
-    return build_groupings((column,))[convention].regroup(fine[None, :])[0]
+    return np.asarray(build_groupings((column,))[convention].regroup(fine[None, :])[0])
 
 
 def near(values: Floats) -> Floats:
     """The values, the floats next to them, points between them and far outside."""
     middle = values[:-1] / 2 + values[1:] / 2
     with np.errstate(over="ignore"):
-        around = [values, np.nextafter(values, -np.inf), np.nextafter(values, np.inf), middle, [-1e308, 1e308]]
-    every = np.concatenate(around)
-    return every[np.isfinite(every)]
+        around = [values, np.nextafter(values, -np.inf), np.nextafter(values, np.inf), middle]
+    every = np.concatenate([*around, np.array([-1e308, 1e308])])
+    return np.asarray(every[np.isfinite(every)])
 
 
 @settings(max_examples=300, deadline=None)
@@ -57,30 +59,52 @@ def test_every_cut_is_a_fine_edge(values: list[float]) -> None:
     numbers = np.array(values)
     bins, cuts = numeric_bins(numbers)
     assert np.isfinite(bins.edges).all()
-    assert (np.diff(bins.edges) > 0).all()
+    assert (bins.edges[1:] > bins.edges[:-1]).all()
     assert bins.edges[0] == numbers.min()
     assert bins.edges[-1] == numbers.max()
-    for each in (cuts.quantiles, cuts.deciles, cuts.doane):
-        assert len(each)
+    for each in (cuts.quantile_starts, cuts.deciles, cuts.doane):
         assert np.isin(each, bins.edges).all()
-    assert cuts.quantiles[0] == cuts.doane[0] == numbers.min()
-    assert cuts.quantiles[-1] == cuts.doane[-1] == numbers.max()
+        assert (each[1:] > each[:-1]).all()
+    assert cuts.quantile_starts[0] == cuts.doane[0] == numbers.min()
+    assert cuts.doane[-1] == numbers.max()
 
 
 @settings(max_examples=200, deadline=None)
 @given(VALUES)
 def test_quantile_bins_regroup_to_numpys_histogram(values: list[float]) -> None:
-    """The 32 quantile bins hold what numpy's histogram over the same quantiles holds; out of range stays apart."""
+    """The quantile bins hold what numpy's histogram over the same starts holds; out of range stays apart."""
     numbers = np.array(values)
     column = column_of(numbers)
     assert column.cuts is not None
-    observed, cuts = near(numbers), column.cuts.quantiles
+    observed, starts, top = near(numbers), column.cuts.quantile_starts, numbers.max()
     groups = regrouped(column, Bins.QUANTILE_32, observed)
-    inside = observed[(observed >= cuts[0]) & (observed <= cuts[-1])]
-    edges = cuts if len(cuts) > 1 else np.array([cuts[0], np.inf])
+    inside = observed[(observed >= starts[0]) & (observed <= top)]
+    edges = np.append(starts, top if top > starts[-1] else np.inf)
     np.testing.assert_array_equal(groups[1:-1], np.histogram(inside, edges)[0])
-    assert groups[0] == (observed < cuts[0]).sum()
-    assert groups[-1] == (observed > cuts[-1]).sum()
+    assert groups[0] == (observed < starts[0]).sum()
+    assert groups[-1] == (observed > top).sum()
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 32])
+def test_few_values_have_a_quantile_bin_each(distinct: int) -> None:
+    """A column of zeros and ones shows all its change: no value shares a bin with another."""
+    values = np.repeat(np.arange(float(distinct)), 5)
+    column = column_of(values)
+    assert regrouped(column, Bins.QUANTILE_32, values).tolist() == [0, *[5] * distinct, 0]
+
+
+def test_continuous_columns_have_32_equal_bins() -> None:
+    """Of many different values each bin holds a thirty-second, the maximum in the last."""
+    values = np.random.default_rng(3).normal(size=32_000)
+    assert regrouped(column_of(values), Bins.QUANTILE_32, values).tolist() == [0, *[1000] * 32, 0]
+
+
+@pytest.mark.parametrize(("copies", "alone"), [(20, False), (60, True), (900, True)])
+def test_frequent_maximum_has_a_quantile_bin_of_its_own(copies: int, alone: bool) -> None:  # noqa: FBT001
+    """A value at the end as frequent as a bin is not merged with its neighbours."""
+    values = np.concatenate([np.linspace(0, 1, 1000), np.full(copies, 2.0)])
+    groups = regrouped(column_of(values), Bins.QUANTILE_32, values)
+    assert (groups[-2] == copies) == alone
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,14 +5,15 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
 from decode_oracle import comparable, decoded_rows, expect, parse
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.errors import MalformedError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from otlp_samples import (
     Scalar,
     attribute,

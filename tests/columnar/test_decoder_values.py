@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
+
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoded, Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.model.columns import Kind
 from driftmeter.model.predictions import FIXED_FIELDS, Predictions
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 from otlp_samples import START_NS, Scalar, attribute, make_request, make_span, usual_request
 
 ARRAY = AnyValue(array_value=ArrayValue(values=[AnyValue(int_value=1)]))
@@ -348,8 +349,9 @@ def test_ten_thousand_feature_names_from_one_client_are_bounded() -> None:
     spans = [make_span({f"ml.feature.f{i}": float(i) for i in range(k, 10_000, 10)}, k) for k in range(10)]
     spans.append(make_span({"ml.feature.known": 2.0}, 10))
     (batch,) = (decoded := decode(make_request(spans, {"ml.model.name": "m"}), kinds)).batches
-    assert len(batch.rows.schema.names) == len(FIXED_FIELDS) + 2_000 - 1
+    assert len(batch.rows.schema.names) == len(FIXED_FIELDS) + 2_000
     assert decoded.dropped_values == {"too_many_columns": 10_000 - 1_999}
+    assert column(batch, "feature.known") == [*[None] * 10, 2.0]
     assert column(rows_of([{"ml.feature.known": 3.0, "ml.feature.late": 1.0}], kinds), "feature.known") == [3.0]
 
 

@@ -9,6 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
 from driftmeter.columnar import layout
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoder
@@ -16,10 +21,6 @@ from driftmeter.columnar.kinds import KindBook
 from driftmeter.columnar.naming import compile_naming
 from driftmeter.columnar.request import decode_request
 from driftmeter.columnar.schema import build_table
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from otlp_samples import START_NS, attribute, unusual_request, usual_request
 
 EVERY_KEY = AttributesConfig(
@@ -107,34 +108,47 @@ def wanted(pairs: Iterable[KeyValue]) -> list[tuple[str, str | None, bytes]]:
 
 
 def canonical(value: AnyValue) -> bytes:
-    """Bytes that say what the value is."""
-    return value.SerializeToString(deterministic=True)
+    """Bytes that say what the value is, without unknown fields."""
+    known = AnyValue()
+    known.CopyFrom(value)
+    known.DiscardUnknownFields()
+    return known.SerializeToString(deterministic=True)
 
 
-def read(
-    flat: layout.Flat, data: bytes, rows: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> list[tuple[str, str | None, bytes]]:
+def read(flat: layout.Flat, data: bytes, rows: layout.Ints) -> list[tuple[str, str | None, bytes]]:
     """Key, type and value of the attributes in rows [first, stop) of the flat arrays."""
-    result = []
+    result: list[tuple[str, str | None, bytes]] = []
     for row in flat.attributes[rows[0] : rows[1]]:
-        field, kind, bits, length = row.tolist()
+        field = int(row[layout.ATTRIBUTE_FIELD])
         key = "the model"
         if field != layout.MODEL:
             _, offset, size = flat.keys[flat.keys[field, layout.KEY_OF_FIELD], :3].tolist()
             key = data[offset : offset + size].decode()
-        piece = data[bits : bits + length] if kind in (layout.STRING, layout.BYTES, layout.NESTED) else b""
-        value = {
-            layout.EMPTY: lambda: AnyValue(),
-            layout.STRING: lambda piece=piece: AnyValue(string_value=piece.decode()),
-            layout.BOOL: lambda bits=bits: AnyValue(bool_value=bool(bits)),
-            layout.INT: lambda bits=bits: AnyValue(int_value=bits),
-            layout.DOUBLE: lambda row=row: AnyValue(double_value=row[2:3].view(np.float64)[0]),
-            layout.BYTES: lambda piece=piece: AnyValue(bytes_value=piece),
-            layout.NESTED: lambda piece=piece: KeyValue.FromString(piece).value,
-            layout.REFERENCE: lambda bits=bits: AnyValue(string_value_strindex=np.int64(bits).astype(np.int32)),
-        }[kind]()
+        value = value_of(row, data)
         result.append((key, value.WhichOneof("value"), canonical(value)))
     return result
+
+
+def value_of(row: layout.Ints, data: bytes) -> AnyValue:  # noqa: PLR0911 - one for each type.
+    """The value that a row of the flat arrays describes."""
+    _, kind, bits, length = row.tolist()
+    piece = data[bits : bits + length] if kind in (layout.STRING, layout.BYTES, layout.NESTED) else b""
+    match kind:
+        case layout.STRING:
+            return AnyValue(string_value=piece.decode())
+        case layout.BOOL:
+            return AnyValue(bool_value=bool(bits))
+        case layout.INT:
+            return AnyValue(int_value=bits)
+        case layout.DOUBLE:
+            return AnyValue(double_value=float(row.view(np.float64)[layout.ATTRIBUTE_VALUE]))
+        case layout.BYTES:
+            return AnyValue(bytes_value=piece)
+        case layout.NESTED:
+            return KeyValue.FromString(piece).value
+        case layout.REFERENCE:
+            return AnyValue(string_value_strindex=int(np.int64(bits).astype(np.int32)))
+    return AnyValue()
 
 
 def run_guarded(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -38,15 +38,26 @@ def seconds(frame: pl.DataFrame) -> npt.NDArray[np.int64]:
     return frame["scheduled"].dt.epoch("s").to_numpy()
 
 
+def bin_starts(reference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Left ends of the reference's bins, as docs/methods.md describes them: 32 quantile bins.
+
+    Few distinct values have a bin each; a maximum that 1/32 of the rows have has a bin of its own.
+    """
+    distinct, rows = np.unique(reference, return_counts=True)
+    if len(distinct) <= _QUANTILE_BINS:
+        return distinct
+    quantiles = np.unique(np.quantile(reference, np.linspace(0, 1, _QUANTILE_BINS + 1)))
+    return quantiles if rows[-1] >= len(reference) / _QUANTILE_BINS else quantiles[:-1]
+
+
 def numeric_distance(reference: npt.NDArray[np.float64], window: npt.NDArray[np.float64]) -> float:
-    """Distance to base 2 over 32 quantile bins of the reference and what lies outside; missing values left out."""
+    """Distance to base 2 over the reference's bins and what lies outside of them; missing values left out."""
     reference, window = reference[~np.isnan(reference)], window[~np.isnan(window)]
-    edges = np.unique(np.quantile(reference, np.linspace(0, 1, _QUANTILE_BINS + 1)))
+    starts, highest = bin_starts(reference), reference.max()
 
     def shares(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        # numpy's last bin is closed, as the reference's maximum belongs to it.
-        inside = np.histogram(values, edges)[0]
-        counts = np.array([np.sum(values < edges[0]), *inside, np.sum(values > edges[-1])], np.float64)
+        inside = np.histogram(values[values <= highest], [*starts, np.inf])[0]
+        counts = np.array([np.sum(values < starts[0]), *inside, np.sum(values > highest)], np.float64)
         return counts / counts.sum()
 
     return float(jensenshannon(shares(reference), shares(window), base=2))

@@ -14,7 +14,6 @@ from driftmeter.baseline.data import Dataset
 from driftmeter.baseline.edges import category_bins, numeric_bins
 from driftmeter.baseline.noise import noise_per_row
 from driftmeter.errors import BaselineError
-from driftmeter.methods.groupings import build_groupings
 from driftmeter.model.baseline import Baseline, ColumnBaseline
 from driftmeter.model.columns import Column
 from driftmeter.model.counts import Counts, Moment, Tally
@@ -68,7 +67,7 @@ def build_baseline(
         on_column(column.name)
     if not columns:
         raise BaselineError("no column has a usable value: a baseline needs at least one")
-    noise = noise_per_row(tuple(columns), build_groupings(tuple(columns)))
+    noise = noise_per_row(tuple(columns))
     times = data.times_ns
     return Baseline(
         model=model,

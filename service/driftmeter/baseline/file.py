@@ -125,9 +125,11 @@ def _header(path: Path, table: pa.Table) -> dict[str, Any]:
             f"driftmeter baseline build --data {path}"
         )
     try:
-        header: dict[str, Any] = json.loads(raw)
+        header = json.loads(raw)
     except ValueError as error:
         raise BaselineError(f"{path}: its header is damaged ({error}); build it again") from error
+    if not isinstance(header, dict):
+        raise BaselineError(f"{path}: its header is damaged; build it again")
     if header.get("format") != FORMAT_VERSION:
         raise BaselineError(
             f"{path}: written in baseline format {header.get('format')}, and this release reads format "

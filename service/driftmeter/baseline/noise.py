@@ -1,13 +1,11 @@
 """What sampling alone adds to each statistic, by drawing from the baseline's own counts."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 
 from driftmeter.methods import METHODS
-from driftmeter.methods.score import Floats, Grouping, score, to_squared_scale
-from driftmeter.methods.spec import Bins
+from driftmeter.methods.groupings import build_groupings
+from driftmeter.methods.score import Floats, score, to_squared_scale
 from driftmeter.model.baseline import ColumnBaseline
 
 DRAW_ROWS = 1_000
@@ -18,6 +16,9 @@ DRAWS = 128
 
 _SEED = 20_130_101
 
+_CELLS_MAX = 4_000_000
+"""Draws × bins scored at a time: bounds memory at some 500 MB, however many columns there are."""
+
 
 def noise_per_row(columns: tuple[ColumnBaseline, ...], groupings: Mapping[Bins, Grouping]) -> list[dict[str, float]]:
     """`a` of E[Q] = a (1/n + 1/N) per column and method key, Q on the method's squared scale.
@@ -26,9 +27,17 @@ def noise_per_row(columns: tuple[ColumnBaseline, ...], groupings: Mapping[Bins, 
     the term 1/N is nothing: a = n E[Q]. Seeded: the same counts give the same `a`.
     """
     random = np.random.default_rng(_SEED)
+    found: list[dict[str, float]] = []
+    step = max(1, _CELLS_MAX // (DRAWS * max(each.bins.size for each in columns)))
+    for first in range(0, len(columns), step):
+        found += _block(random, columns[first : first + step])
+    return found
+
+
+def _block(random: np.random.Generator, columns: tuple[ColumnBaseline, ...]) -> list[dict[str, float]]:
     expected = np.concatenate([each.counts for each in columns]).astype(np.float64)[None, :]
     drawn = np.concatenate([_draw(random, each.counts) for each in columns], axis=1)
-    scores = score(METHODS.values(), groupings, expected, drawn)
+    scores = score(METHODS.values(), build_groupings(columns), expected, drawn)
     found: list[dict[str, float]] = [{} for _ in columns]
     for key, values in scores.values.items():
         squared = to_squared_scale(METHODS[key], values, np.full(values.shape, float(DRAW_ROWS)))

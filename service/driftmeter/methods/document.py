@@ -19,8 +19,8 @@ others inform.
 
 _BINS_TEXT = {
     Bins.QUANTILE_32: (
-        "32 quantile bins of the baseline (one per value for columns of at most 32 values; a maximum that at least 1/32 of"
-        " the rows have in a bin of its own), one bin below its range and one above it."
+        "32 quantile bins of the baseline (one per value for columns of at most 32 values; a maximum that at least"
+        " 1/32 of the rows have in a bin of its own), one bin below its range and one above it."
     ),
     Bins.DECILE: "Ten deciles of the baseline; the first and the last are open-ended.",
     Bins.DOANE: (

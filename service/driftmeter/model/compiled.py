@@ -20,10 +20,11 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
+from numba.core.types import unliteral
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,7 +57,16 @@ def jit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     if not getattr(numba.config, "DISABLE_JIT", False):
         # As Dispatcher.enable_caching does, with a cache that never fails for want of a writable place.
         compiled._cache = _cache_for(function)  # noqa: SLF001
+        _share_versions(compiled)
     return compiled
+
+
+def _share_versions(compiled: Any) -> None:
+    """Compile one version for all constant arguments, which numba would do for each: a third of the time to compile."""
+    template_for, plain = compiled.get_call_template, cast("Callable[[Any], Any]", unliteral)
+    compiled.get_call_template = lambda args, kws: template_for(
+        tuple(map(plain, args)), {name: plain(arg) for name, arg in dict(kws).items()}
+    )
 
 
 def kernel(function: Function, /) -> Function:

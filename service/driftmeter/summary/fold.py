@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from driftmeter.model.bins import CategoryBins, NumericBins
+from driftmeter.model.columns import Column, Role
 from driftmeter.model.compiled import jit
 from driftmeter.model.counts import Counts, Moment, Tally
 from driftmeter.model.layout import Layout
@@ -60,6 +61,16 @@ def fold(
         wrong = (mismatches or {}).get(column.field)
         if wrong is not None:
             tallies[:, Tally.MISMATCH] += np.bincount(slots[wrong], minlength=windows).astype(np.uint64)
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them; afterwards no call compiles."""
+    columns = (Column(Role.FEATURE, "number"), Column(Role.FEATURE, "name"))
+    layout = Layout(columns, (NumericBins(np.array([0.0, 1.0])), CategoryBins(("a",))), np.zeros(2))
+    rows = pa.RecordBatch.from_pydict(
+        {"feature.number": pa.array([0.5, None]), "feature.name": pa.array(["a", None]).dictionary_encode()}
+    )
+    fold(layout, rows, np.zeros(2, np.int32), Counts.zeros(layout))
 
 
 def fold_numeric(  # noqa: PLR0913 - the arrays of one column, all needed by the inner loop.
