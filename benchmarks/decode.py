@@ -4,8 +4,9 @@
 with Arrow record batches; the parser's result is message objects that would still have to be walked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -15,7 +16,7 @@ from driftmeter.columnar import batches, decoder, layout
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoder
 from driftmeter.columnar.kinds import KindBook
-from tests.otlp_samples import usual_request
+from otlp_samples import usual_request
 
 SPANS = 1_000
 _STAGES: tuple[tuple[ModuleType, str, str], ...] = (
@@ -68,26 +69,28 @@ def _flat_bytes(ours: Decoder) -> int:
 def _stage_seconds(decode: Work) -> Iterator[tuple[str, float]]:
     """CPU time of each stage: its last call is caught and repeated by itself."""
     for module, function, name in _STAGES:
-        original: Callable[..., object] = getattr(module, function)
-        calls: list[tuple[object, ...]] = []
-
-        def spy(*arguments: object, calls: list[tuple[object, ...]] = calls, original: Work = original) -> object:
-            calls.append(arguments)
-            return original(*arguments)
-
-        setattr(module, function, spy)
-        try:
-            decode()
-        finally:
-            setattr(module, function, original)
-        call = calls[-1]
-        if function == "find_columns":  # Wants its index of fields empty.
-            call = (*call[:2], np.full_like(call[2], -1), call[3])
-            yield name, median_cpu_seconds(lambda call=call: _find(*call), repeats=50, rounds=15)
-        else:
-            yield name, median_cpu_seconds(lambda call=call, run=original: run(*call), repeats=20, rounds=15)
+        yield name, median_cpu_seconds(_caught(decode, module, function), repeats=50, rounds=15)
 
 
-def _find(*arguments: object) -> None:
-    arguments[2].fill(-1)
-    batches.find_columns(*arguments)
+def _caught(decode: Work, module: ModuleType, function: str) -> Work:
+    """The last call of a function that a decode makes, to be made again."""
+    original = getattr(module, function)
+    calls: list[tuple[Any, ...]] = []
+
+    def spy(*arguments: object) -> object:
+        calls.append(arguments)
+        return original(*arguments)
+
+    setattr(module, function, spy)
+    try:
+        decode()
+    finally:
+        setattr(module, function, original)
+    arguments = calls[-1]
+
+    def again() -> None:
+        if function == "find_columns":
+            arguments[2].fill(-1)  # It wants its index empty.
+        original(*arguments)
+
+    return again

@@ -61,7 +61,8 @@ def compare(work: Work, reference: Work, *, repeats: int, rounds: int) -> Compar
     """Run both sides in turns, the first one alternating, without garbage collection in between."""
     for side in (work, reference):
         cpu_seconds(side, repeats)  # Fills caches and the allocator's free lists.
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     gc.collect()
     gc.disable()
     try:

@@ -98,8 +98,13 @@ ensure() {
     rm -rf "$COMPONENTS/.build-$1".* # Left by a run that was killed; the lock says that none is going on.
     scratch=$(mktemp -d "$COMPONENTS/.build-$1.XXXXXX")
     mkdir "$scratch/out" "$scratch/work"
-    if ! (set -e; export CGO_ENABLED=0 GOWORK=off GOFLAGS=-trimpath; "build_$1" "$scratch/out" "$scratch/work") \
-        >"$scratch/log" 2>&1; then
+    local status
+    set +e # Inside a condition, bash would not stop at the first command that fails.
+    (set -e; export CGO_ENABLED=0 GOWORK=off GOFLAGS=-trimpath; "build_$1" "$scratch/out" "$scratch/work") \
+        >"$scratch/log" 2>&1
+    status=$?
+    set -e
+    if [[ $status -ne 0 ]]; then
         tail -n 40 "$scratch/log" >&2
         mv -f "$scratch/log" "$COMPONENTS/$1.log"
         rm -rf "$scratch"

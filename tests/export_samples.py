@@ -7,15 +7,16 @@ from typing import Any
 import cramjam
 import numpy as np
 import polars as pl
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+
 from _generated.remote_pb2 import WriteRequest
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.export.points import CLASSES_SCHEMA, LABELS, POINTS_SCHEMA, QUALITY_SCHEMA
 from driftmeter.model.findings import FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.windows import parse_window
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 SeriesKey = frozenset[tuple[str, str]]
 """Labels of a series, `__name__` included, those without a value left out."""

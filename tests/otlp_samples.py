@@ -16,8 +16,8 @@ Scalar = str | bool | int | float | bytes | None | AnyValue
 START_NS = 1_700_000_000_000_000_000
 """When the sample spans start."""
 
-USUAL_NUMBERS = tuple(f"ml.feature.number_{i}" for i in range(16))
-USUAL_TEXTS = tuple(f"ml.feature.text_{i}" for i in range(4))
+USUAL_NUMBERS = tuple(f"ml.feature.x{i}" for i in range(16))
+USUAL_TEXTS = tuple(f"ml.feature.c{i}" for i in range(4))
 
 
 def attribute(key: str, value: Scalar) -> KeyValue:

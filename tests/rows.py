@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+
 from driftmeter.baseline.data import ColumnOptions, Dataset, to_dataset
 from driftmeter.model.bins import Bins, CategoryBins, NumericBins
 from driftmeter.model.columns import Column, Role

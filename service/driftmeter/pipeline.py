@@ -8,9 +8,11 @@ batch neither blocks its sender nor stops the service.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from driftmeter.baseline.book import BaselineBook
@@ -79,7 +81,7 @@ class Pipeline:
         self._kinds = KindBook()
         self._decoder = Decoder(config.attributes, self._kinds)
         self._models: dict[ModelKey, _Scored | Learning] = {}
-        self._quarantine: deque[bytes] = deque()
+        self._quarantine = _Quarantine()
         self._max_future_ns = parse_duration_ns(config.window.max_future)
         self._by_data = config.window.clock == "data"
 
@@ -94,7 +96,7 @@ class Pipeline:
             decoded = self._decode(request)
         except MalformedError:
             raise
-        except Exception as error:  # noqa: BLE001 - the one place that catches all: no poison, whatever it is.
+        except Exception as error:  # noqa: BLE001 - one of the places that catch all: no poison, whatever it is.
             return self._quarantine_request(request, error)
         self._count_decoded(decoded)
         failed = 0
@@ -102,8 +104,10 @@ class Pipeline:
             try:
                 self._add(batch)
             except Exception as error:  # noqa: BLE001 - as above, for one batch of the request.
+                self._quarantine_batch(batch, error)
                 failed += batch.rows.num_rows
-                self._quarantine_batch(request, batch, error)
+        if failed:
+            self._keep(request)
         rejected = sum(decoded.rejected.values()) + failed
         messages = [*decoded.messages, *([f"{failed} spans quarantined after an internal error"] if failed else [])]
         return Receipt(rejected, "; ".join(messages))
@@ -113,7 +117,8 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
-                self._evaluate(key, state, state.windows.tick(now_ns, revise=revise))
+                with _contained("windows were not closed by the clock", key):
+                    self._evaluate(key, state, state.windows.tick(now_ns, revise=revise))
 
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
@@ -122,7 +127,8 @@ class Pipeline:
                 self._learn(state)
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
-                self._evaluate(key, state, state.windows.drain(everything=self._by_data))
+                with _contained("the last windows were not closed", key):
+                    self._evaluate(key, state, state.windows.drain(everything=self._by_data))
 
     def _decode(self, request: bytes) -> Decoded:
         not_after_ns = None if self._by_data else self._clock.now_ns() + self._max_future_ns
@@ -138,14 +144,15 @@ class Pipeline:
 
     def _add(self, batch: Predictions) -> None:
         state = self._models.get(batch.key) or self._start(batch.key)
-        self._listeners.on_predictions(batch)
         if isinstance(state, Learning):
-            state.add(batch)
-            self._telemetry.pending_rows.add(batch.rows.num_rows)
-            if state.enough:
-                self._learn(state)
+            self._wait(batch, state)
         else:
-            self._fold(batch, state)
+            late, due = state.windows.add(batch, self._clock.now_ns())
+            with self._telemetry.moving():
+                self._count_accepted(batch)
+                self._count_rows(batch.rows.num_rows, late)
+            self._listeners.on_predictions(batch)
+            self._after_fold(batch, state, due)
 
     def _start(self, key: ModelKey) -> "_Scored | Learning":
         baseline = self._baselines.find(key.model, key.version)
@@ -170,26 +177,44 @@ class Pipeline:
             baseline,
         )
 
-    def _learn(self, learning: Learning) -> None:
-        try:
-            baseline = learning.learn()
-        except BaselineError as error:
-            _LOG.warning("cannot learn a baseline yet: %s", error, extra=fields(model=learning.key.model))
-            learning.rows_needed += self._config.baseline.learn_rows
-            return
-        self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
-        state = self._models[learning.key] = self._scored(learning.key, baseline)
-        for batch in learning.batches:
-            self._fold(batch, state)
-            self._telemetry.pending_rows.add(-batch.rows.num_rows)
+    def _wait(self, batch: Predictions, learning: Learning) -> None:
+        """Keep a batch until its model has rows enough to learn a baseline from."""
+        learning.add(batch)
+        with self._telemetry.moving():
+            self._count_accepted(batch)
+            self._telemetry.pending_rows.add(batch.rows.num_rows)
+        self._listeners.on_predictions(batch)
+        if learning.enough:
+            self._learn(learning)
 
-    def _fold(self, batch: Predictions, state: _Scored) -> None:
+    def _learn(self, learning: Learning) -> None:
+        key = learning.key
+        # Until this has worked the next attempt needs more rows, so that a fault is not met again with every batch.
+        learning.rows_needed += self._config.baseline.learn_rows
+        with _contained("no baseline could be learned", key):
+            try:
+                baseline = learning.learn()
+            except BaselineError as error:
+                _LOG.warning("cannot learn a baseline yet: %s", error, extra=fields(model=key.model))
+                return
+            self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
+            state = self._models[key] = self._scored(key, baseline)
+            self._telemetry.models_without_baseline.add(-1)
+            for batch in learning.batches:
+                with _contained("a batch that waited for a baseline was not counted", key):
+                    self._fold_waiting(batch, state)
+
+    def _fold_waiting(self, batch: Predictions, state: _Scored) -> None:
+        late, due = state.windows.add(batch, self._clock.now_ns())
+        with self._telemetry.moving():
+            self._telemetry.pending_rows.add(-batch.rows.num_rows)
+            self._count_rows(batch.rows.num_rows, late)
+        self._after_fold(batch, state, due)
+
+    def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
+        """What counted rows lead to. Nothing here may fail: the rows cannot be refused any more."""
         self._note_unknown_columns(batch, state)
-        now_ns = self._clock.now_ns()
-        late, due = state.windows.add(batch, now_ns)
-        self._telemetry.rows.add(batch.rows.num_rows - late, outcome=RowOutcome.COUNTED)
-        self._telemetry.rows.add(late, outcome=RowOutcome.LATE)
-        self._note_lag(batch.key, state, now_ns)
+        self._note_lag(batch.key, state, self._clock.now_ns())
         self._evaluate(batch.key, state, due)
 
     def _evaluate(self, key: ModelKey, state: _Scored, due: list[WindowCounts]) -> None:
@@ -197,19 +222,20 @@ class Pipeline:
             return
         started = self._clock.monotonic_seconds()
         for window in due:
-            evaluation = state.detector.evaluate([window])
-            evaluated = EvaluatedWindow(
-                key=key,
-                window=window.window,
-                window_index=window.index,
-                start_ns=window.start_ns,
-                end_ns=window.end_ns,
-                revision=window.revision,
-                findings=evaluation.findings,
-                quality=evaluation.quality,
-                classes=evaluation.classes,
-            )
-            self._listeners.on_evaluated(evaluated)
+            with _contained("a window was not evaluated", key):
+                evaluation = state.detector.evaluate([window])
+                evaluated = EvaluatedWindow(
+                    key=key,
+                    window=window.window,
+                    window_index=window.index,
+                    start_ns=window.start_ns,
+                    end_ns=window.end_ns,
+                    revision=window.revision,
+                    findings=evaluation.findings,
+                    quality=evaluation.quality,
+                    classes=evaluation.classes,
+                )
+                self._listeners.on_evaluated(evaluated)
         self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
 
     def _count_decoded(self, decoded: Decoded) -> None:
@@ -219,11 +245,17 @@ class Pipeline:
             telemetry.spans.add(decoded.ignored, outcome=SpanOutcome.IGNORED, reason=SpanReason.NOT_FEATURE_BEARING)
             for reason, spans in decoded.rejected.items():
                 telemetry.spans.add(spans, outcome=SpanOutcome.REJECTED, reason=reason)
-            telemetry.spans.add(
-                sum(batch.rows.num_rows for batch in decoded.batches), outcome=SpanOutcome.ACCEPTED, reason=""
-            )
+            telemetry.in_flight_spans.add(sum(batch.rows.num_rows for batch in decoded.batches))
         for reason, values in decoded.dropped_values.items():
             telemetry.values_dropped.add(values, reason=reason)
+
+    def _count_accepted(self, batch: Predictions) -> None:
+        self._telemetry.in_flight_spans.add(-batch.rows.num_rows)
+        self._telemetry.spans.add(batch.rows.num_rows, outcome=SpanOutcome.ACCEPTED, reason="")
+
+    def _count_rows(self, rows: int, late: int) -> None:
+        self._telemetry.rows.add(rows - late, outcome=RowOutcome.COUNTED)
+        self._telemetry.rows.add(late, outcome=RowOutcome.LATE)
 
     def _note_unknown_columns(self, batch: Predictions, state: _Scored) -> None:
         """Say once per column that the baseline does not have it."""
@@ -253,25 +285,50 @@ class Pipeline:
         _LOG.error("request quarantined after an internal error", exc_info=error, extra=fields(spans=spans))
         return Receipt(spans, "quarantined after an internal error; the service's log says more")
 
-    def _quarantine_batch(self, request: bytes, batch: Predictions, error: Exception) -> None:
+    def _quarantine_batch(self, batch: Predictions, error: Exception) -> None:
         rows = batch.rows.num_rows
         with self._telemetry.moving():
+            self._telemetry.in_flight_spans.add(-rows)
             self._telemetry.spans.add(rows, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
-        self._keep(request)
         _LOG.error(
             "batch quarantined after an internal error", exc_info=error, extra=fields(model=batch.key.model, spans=rows)
         )
 
     def _keep(self, request: bytes) -> None:
-        self._quarantine.append(request)
-        while len(self._quarantine) > 1 and sum(map(len, self._quarantine)) > QUARANTINE_BYTES_MAX:
-            self._quarantine.popleft()
-        self._telemetry.quarantined_batches.set(len(self._quarantine))
+        self._quarantine.add(request)
+        self._telemetry.quarantined_batches.set(len(self._quarantine.requests))
+
+
+@dataclass(eq=False)
+class _Quarantine:
+    """The newest requests that could not be digested, at most `QUARANTINE_BYTES_MAX`, but always the last one."""
+
+    requests: deque[bytes] = field(default_factory=deque)
+    size_bytes: int = 0
+
+    def add(self, request: bytes) -> None:
+        self.requests.append(request)
+        self.size_bytes += len(request)
+        while len(self.requests) > 1 and self.size_bytes > QUARANTINE_BYTES_MAX:
+            self.size_bytes -= len(self.requests.popleft())
+
+
+@contextmanager
+def _contained(what: str, key: ModelKey) -> Iterator[None]:
+    """Keeps a fault in what follows an acknowledgement to one model: said in the log, and work goes on."""
+    try:
+        yield
+    except Exception:
+        _LOG.exception("%s: internal error", what, extra=fields(model=key.model, version=key.version, stage=key.stage))
 
 
 _SCORED_PREFIXES = ("feature.", "prediction.", "probability.")
 
 
 def _count_spans(request: bytes) -> int:
-    parsed = ExportTraceServiceRequest.FromString(request)
+    """Spans of a request as protobuf sees it; raises MalformedError when it sees none."""
+    try:
+        parsed = ExportTraceServiceRequest.FromString(request)
+    except DecodeError as error:
+        raise MalformedError(f"not an OTLP trace request: {error}") from error
     return sum(len(scope.spans) for resource in parsed.resource_spans for scope in resource.scope_spans)

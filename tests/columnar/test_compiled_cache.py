@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 PROGRAM = """
 import sys
@@ -19,33 +22,43 @@ def double(number):
 """
 
 
-def run(folder: Path, *, user: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program in a process of its own, as another user when one is named."""
+# Root may write everywhere. Without CAP_DAC_OVERRIDE (1), dropped by PR_CAPBSET_DROP (24), file modes stop it too.
+AS_ANYBODY = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a process of its own that file modes stop."""
     (folder / "kernels.py").write_text(KERNELS)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DRIFTMETER", "XDG"))}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", AS_ANYBODY, "-c", PROGRAM],
         capture_output=True,
         text=True,
         check=True,
         env={**inherited, "PYTHONPATH": str(folder), **environment},
-        user=user,
     )
 
 
-def read_only(folder: Path) -> None:
-    """Take away the right to write, everywhere below too."""
-    for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """Takes away the right to write to the cache, and gives it back in the end."""
+    cache = tmp_path / "cache"
 
+    def set_modes(folder_mode: int, file_mode: int) -> None:
+        for path in [cache, *cache.rglob("*")]:
+            path.chmod(folder_mode if path.is_dir() else file_mode)
 
-def unprivileged(tmp_path: Path) -> str | None:
-    """A user whom file modes stop; None when that is us already. Lets this user into the folder."""
-    if os.geteuid() != 0:
-        return None
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    return "nobody"
+    def protect() -> Path:
+        cache.mkdir(exist_ok=True)
+        set_modes(0o555, 0o444)
+        return cache
+
+    yield protect
+    set_modes(0o755, 0o644)
 
 
 def test_second_start_loads_what_the_first_compiled(tmp_path: Path) -> None:
@@ -88,24 +101,20 @@ def changed_copy(folder: Path, stat: os.stat_result) -> Path:
     return copy
 
 
-def test_read_only_cache_is_used(tmp_path: Path) -> None:
+def test_read_only_cache_is_used(tmp_path: Path, read_only: Callable[[], Path]) -> None:
     """What an image holds is loaded though nothing can be written."""
-    cache = tmp_path / "cache"
-    run(tmp_path, DRIFTMETER_CACHE_DIR=str(cache))
-    user = unprivileged(tmp_path)
-    read_only(cache)
-    done = run(tmp_path, user=user, DRIFTMETER_CACHE_DIR=str(cache))
+    run(tmp_path, DRIFTMETER_CACHE_DIR=str(tmp_path / "cache"))
+    done = run(tmp_path, DRIFTMETER_CACHE_DIR=str(read_only()))
     assert (done.stdout.split()[:2], done.stderr) == (["42", "1"], "")
 
 
-def test_without_any_writable_place_kernels_are_compiled_in_memory(tmp_path: Path) -> None:
+def test_without_any_writable_place_kernels_are_compiled_in_memory(
+    tmp_path: Path, read_only: Callable[[], Path]
+) -> None:
     """The result is the same, with one warning that says what to set."""
-    user = unprivileged(tmp_path)
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    read_only(cache)
+    cache = read_only()
     for place in (cache, cache / "below", Path("/dev/null/cache")):
-        done = run(tmp_path, user=user, DRIFTMETER_CACHE_DIR=str(place))
+        done = run(tmp_path, DRIFTMETER_CACHE_DIR=str(place))
         assert done.stdout.split()[:2] == ["42", "0"]
         assert done.stderr.count("DRIFTMETER_CACHE_DIR") == 1
 

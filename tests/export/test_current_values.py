@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import polars as pl
+
 from driftmeter.export.current import SILENCE_NS_MIN, CurrentValues, silence_ns_of
 from driftmeter.export.points import SERIES, is_stale
 from driftmeter.model.predictions import ModelKey

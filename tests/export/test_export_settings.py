@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
+
 from driftmeter.export.config import (
     ExportConfig,
     OtlpConfig,
@@ -11,7 +13,6 @@ from driftmeter.export.config import (
     is_loopback,
     split_address,
 )
-from pydantic import BaseModel, ValidationError
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
 from components import Prometheus, free_port, require, run_prometheus
 from driftmeter.clock import SystemClock
 from driftmeter.errors import ConfigError
@@ -35,7 +37,6 @@ from export_samples import (
     series_of,
     translated,
 )
-from prometheus_client.parser import text_string_to_metric_families
 from scripted_receiver import Reply, ScriptedReceiver
 
 _OTHER = ModelKey("prices", "", "")

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import polars as pl
 import pytest
+
 from components import require, run_prometheus
 from driftmeter.export.document import document
 from driftmeter.export.metrics import FAMILIES, IDENTITY_LABELS, RESULT_METRICS, MetricKind, MetricSpec

@@ -7,6 +7,13 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceResponse,
+)
+
 from components import free_port
 from driftmeter.clock import SystemClock
 from driftmeter.export.config import OtlpConfig
@@ -16,12 +23,6 @@ from driftmeter.export.otlp.send import OtlpTransport
 from driftmeter.export.outbox import Outbox
 from driftmeter.telemetry.metrics import Destination, DropReason, SampleOutcome, Telemetry
 from export_samples import points, read_metrics_request
-from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsPartialSuccess,
-    ExportMetricsServiceResponse,
-)
 
 _HERE = Destination.OTLP
 _SERVICE = "opentelemetry.proto.collector.metrics.v1.MetricsService"

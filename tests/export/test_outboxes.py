@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from driftmeter.export.outbox import Outbox
 from driftmeter.telemetry.metrics import Destination, DropReason, SampleOutcome, Telemetry
 from export_samples import StillClock
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 _HERE = Destination.REMOTE_WRITE
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import polars as pl
+
 from driftmeter.export.metrics import FAMILIES
 from driftmeter.export.points import (
     POINTS_SCHEMA,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from components import free_port
 from driftmeter.clock import SystemClock
 from driftmeter.export.config import RemoteWriteConfig

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+
 from driftmeter.export.counters import DURATION_BOUNDS_SECONDS, RESULTS, ResultCounters, bucket_durations
 from driftmeter.model.findings import FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey

@@ -5,6 +5,9 @@ import random
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from driftmeter.export import schedule as schedule_module
 from driftmeter.export.counters import DURATION_BOUNDS_SECONDS, ResultCounters
 from driftmeter.export.evaluated import EvaluatedWindow
@@ -13,8 +16,6 @@ from driftmeter.export.schedule import Due, EventSchedule, Schedule, WallSchedul
 from driftmeter.model.predictions import ModelKey
 from driftmeter.telemetry.metrics import DropReason
 from export_samples import KEY, SeriesKey, StillClock, evaluated, series_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 _NOW_NS = StillClock().now_ns()
 _NOTHING = np.zeros(len(DURATION_BOUNDS_SECONDS) + 1, np.int64)

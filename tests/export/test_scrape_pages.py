@@ -9,6 +9,8 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
 from components import require
 from driftmeter.errors import ConfigError
 from driftmeter.export.counters import ResultCounters, bucket_durations
@@ -17,7 +19,6 @@ from driftmeter.export.scrape import ScrapeServer
 from driftmeter.export.text import exposition
 from driftmeter.telemetry.metrics import Telemetry
 from export_samples import KEY, SeriesKey, evaluated, points, series_of
-from prometheus_client.parser import text_string_to_metric_families
 
 
 def _everything() -> pl.DataFrame:

@@ -6,6 +6,9 @@ from typing import Any
 import cramjam
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from _generated.remote_pb2 import WriteRequest
 from driftmeter.export.metrics import RESULT_METRICS, MetricKind
 from driftmeter.export.otlp.encode import OtlpSource, batches, encode_metrics_request
@@ -20,8 +23,6 @@ from export_samples import (
     series_of,
     translated,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 _SOURCE = OtlpSource("driftmeter", "here", "0.1.0", 1_600_000_000_000_000_000)
 _NUMBERS = [spec.prometheus_name for spec in RESULT_METRICS if spec.kind is not MetricKind.HISTOGRAM]

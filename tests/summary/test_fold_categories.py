@@ -3,11 +3,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from driftmeter.model.bins import CategoryBins
 from driftmeter.model.counts import Counts, Tally
 from driftmeter.summary.fold import fold
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rows import assert_same_counts, layout_of, record_batch
 
 BINS = CategoryBins(("a", "b", ""), ("rare", "rarer"))

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
 from driftmeter.model.bins import NumericBins
 from driftmeter.model.counts import Counts, Moment, Tally
 from driftmeter.summary.fold import fold
-from hypothesis import assume, example, given, settings
-from hypothesis import strategies as st
 from rows import Floats, assert_same_counts, bin_numbers, layout_of, record_batch
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+
 from driftmeter.telemetry.logs import RateLimitedLog, Value, fields, setup
 from export_samples import StillClock
 

@@ -4,6 +4,7 @@ import subprocess
 import threading
 
 import pytest
+
 from components import require
 from driftmeter.telemetry.families import OTHER
 from driftmeter.telemetry.metrics import SELF_METRICS, DropReason, SampleOutcome, Telemetry

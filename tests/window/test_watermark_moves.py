@@ -1,8 +1,9 @@
 """How the watermark follows rows and the clock."""
 
-from driftmeter.window.watermark import NEVER_NS, Watermark
 from hypothesis import given
 from hypothesis import strategies as st
+
+from driftmeter.window.watermark import NEVER_NS, Watermark
 
 OPERATIONS = st.lists(st.tuples(st.sampled_from(["observe", "tick"]), st.integers(0, 10**6), st.integers(0, 10**6)))
 

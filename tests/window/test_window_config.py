@@ -1,10 +1,11 @@
 """Window lengths and their configuration."""
 
 import pytest
+from pydantic import ValidationError
+
 from driftmeter.errors import ConfigError
 from driftmeter.model.windows import parse_duration_ns, parse_window
 from driftmeter.window.config import WindowConfig
-from pydantic import ValidationError
 from rows import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from driftmeter.model.counts import Counts
 from driftmeter.summary.fold import fold
 from driftmeter.window.config import WindowConfig
 from driftmeter.window.windows import ModelWindows
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rows import ONE_COLUMN, SECOND_NS, assert_same_counts, predictions, record_batch
 
 Row = tuple[int, int]

@@ -8,6 +8,7 @@ Times are seconds; windows are 1m and 3m, the watermark stays 10 s behind, rows 
 """
 
 import pytest
+
 from driftmeter.model.counts import Tally
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.window.config import WindowConfig

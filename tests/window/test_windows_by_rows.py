@@ -1,12 +1,13 @@
 """Windows by rows cut the stream exactly, whatever the batches."""
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from driftmeter.model.counts import Counts
 from driftmeter.model.windows import parse_window
 from driftmeter.summary.fold import fold
 from driftmeter.window.by_rows import RowWindows
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rows import ONE_COLUMN, assert_same_counts, predictions, record_batch
 
 

@@ -20,7 +20,7 @@ _CELLS_MAX = 4_000_000
 """Draws × bins scored at a time: bounds memory at some 500 MB, however many columns there are."""
 
 
-def noise_per_row(columns: tuple[ColumnBaseline, ...], groupings: Mapping[Bins, Grouping]) -> list[dict[str, float]]:
+def noise_per_row(columns: tuple[ColumnBaseline, ...]) -> list[dict[str, float]]:
     """`a` of E[Q] = a (1/n + 1/N) per column and method key, Q on the method's squared scale.
 
     Multinomial draws of `DRAW_ROWS` rows from each column's counts, each compared with the counts themselves, so that

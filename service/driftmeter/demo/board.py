@@ -98,7 +98,7 @@ class Board:
         return table
 
 
-_WIDE = 96
+_WIDE = 108
 _TOP_SCORE = 0.8
 
 

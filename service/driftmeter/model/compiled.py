@@ -11,6 +11,7 @@ place at all kernels are compiled in memory at each start. Both are logged once,
 compiled that could not be kept.
 """
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -20,7 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
@@ -34,6 +35,7 @@ CACHE_VARIABLE = "DRIFTMETER_CACHE_DIR"
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SHARED_PACKAGES = ("model", "summary")  # Leaf packages whose kernels others may inline.
 _OLD_VERSIONS_KEPT = 8
+_DAMAGE = (OSError, EOFError, ValueError, pickle.UnpicklingError)  # What reading and writing a cache can meet.
 _LOG = logging.getLogger(__name__)
 
 
@@ -63,7 +65,7 @@ def jit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 def _share_versions(compiled: Any) -> None:
     """Compile one version for all constant arguments, which numba would do for each: a third of the time to compile."""
-    template_for, plain = compiled.get_call_template, cast("Callable[[Any], Any]", unliteral)
+    template_for, plain = compiled.get_call_template, unliteral
     compiled.get_call_template = lambda args, kws: template_for(
         tuple(map(plain, args)), {name: plain(arg) for name, arg in dict(kws).items()}
     )
@@ -192,14 +194,16 @@ class _KeptInDirectory(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            _LOG.warning("compiling again what the cache of kernels has damaged: %s", error)
+        except _DAMAGE as error:
+            _LOG.warning("compiling again what is damaged in the cache of kernels: %s", error)
+            with contextlib.suppress(OSError):
+                self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
-        except OSError as error:
+        except _DAMAGE as error:
             _warn_not_kept(str(error))
 
 

@@ -1,0 +1,175 @@
+"""What sampling adds, and how much undrifted data differs from itself: against theory and plain numpy."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pytest
+
+from driftmeter.baseline.build import build_baseline
+from driftmeter.baseline.chunks import chunk_slots
+from driftmeter.baseline.noise import DRAWS
+from driftmeter.errors import BaselineError
+from driftmeter.methods import METHODS
+from driftmeter.model.baseline import Baseline
+from driftmeter.model.windows import parse_window
+from rows import DAY_NS, HOUR_NS, Floats, dataset
+
+
+def jensen_shannon_squared(p: Floats, q: Floats) -> float:
+    """The divergence of two arrays of counts in bits, by its definition."""
+    p, q = p / p.sum(), q / q.sum()
+    m = (p + q) / 2
+
+    def relative(x: Floats) -> float:
+        inside = x > 0
+        return float(np.sum(x[inside] * np.log2(x[inside] / m[inside])))
+
+    return (relative(p) + relative(q)) / 2
+
+
+def noise_of(values: npt.NDArray[np.generic], method: str = "jensen_shannon") -> float:
+    """`a` of one column."""
+    return build_baseline(dataset({"x": pl.Series(values)}), "m", "", []).columns[0].noise[method]
+
+
+@pytest.mark.parametrize("bins", [2, 5, 12, 32])
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_noise_of_jensen_shannon_agrees_with_theory(bins: int, kind: str) -> None:
+    """A = (k - 1) / (8 ln 2) for k bins that hold rows, within four standard errors of so many draws."""
+    values = np.repeat(np.arange(bins), 200_000 // bins)
+    theory = (bins - 1) / (8 * math.log(2))
+    error = theory * math.sqrt(2 / (bins - 1)) / math.sqrt(DRAWS)
+    assert noise_of(values.astype(str) if kind == "texts" else values) == pytest.approx(theory, abs=4 * error)
+
+
+def test_noise_of_a_continuous_column_is_that_of_its_32_bins() -> None:
+    """The fine bins play no part in it."""
+    theory = 31 / (8 * math.log(2))
+    error = theory * math.sqrt(2 / 31) / math.sqrt(DRAWS)
+    assert noise_of(np.random.default_rng(0).normal(size=100_000)) == pytest.approx(theory, abs=4 * error)
+
+
+def test_noise_of_chi_square_is_its_degrees_of_freedom() -> None:
+    """On the scale per row, a of chi-square is the number of categories less one."""
+    values = np.repeat(np.arange(10), 100_000).astype(str)
+    assert noise_of(values, "chi_square") == pytest.approx(9, abs=4 * math.sqrt(18 / DRAWS))
+
+
+def test_constant_column_has_no_noise() -> None:
+    """Sampling from one value adds nothing to any distance."""
+    built = build_baseline(dataset({"x": np.full(100, 3.0), "c": ["a"] * 100}), "m", "", [])
+    for column in built.columns:
+        for method, noise in column.noise.items():
+            if method not in ("chi_square", "population_stability_index"):
+                assert noise == pytest.approx(0, abs=1e-12), method
+
+
+def test_noise_is_there_for_every_method_that_applies() -> None:
+    """Each column has an `a` per method for its kind, and the same one every time."""
+    data = dataset({"x": np.random.default_rng(1).normal(size=500), "c": ["a", "b"] * 250})
+    first, second = (build_baseline(data, "m", "", []).columns for _ in range(2))
+    numeric, categorical = first
+    assert set(numeric.noise) == {key for key, spec in METHODS.items() if spec.numeric}
+    assert set(categorical.noise) == {key for key, spec in METHODS.items() if spec.categorical}
+    assert [dict(each.noise) for each in first] == [dict(each.noise) for each in second]
+
+
+def three_weeks() -> tuple[npt.NDArray[np.int64], Floats, list[str | None]]:
+    """Times out of order and with gaps; numbers with a daily cycle and holes; colours."""
+    random = np.random.default_rng(7)
+    times = random.integers(0, 21 * DAY_NS, 20_000)
+    times = times[(times // HOUR_NS) % 24 > 5]
+    numbers = random.normal(size=len(times)) + np.sin(times / DAY_NS * 2 * np.pi)
+    numbers[::17] = np.nan
+    colors = [None if i % 13 == 0 else str(c) for i, c in enumerate(random.integers(0, 4, len(times)))]
+    return times, numbers, colors
+
+
+def built() -> Baseline:
+    """A baseline of the three weeks."""
+    times, numbers, colors = three_weeks()
+    stamps = pl.Series(times).cast(pl.Datetime("ns"))
+    data = dataset({"t": stamps, "x": numbers, "c": pl.Series(colors)}, "t")
+    return build_baseline(data, "m", "", [parse_window(text) for text in ("1h", "24h", "1000rows", "30000rows")])
+
+
+@pytest.mark.parametrize("window", ["1h", "24h", "1000rows"])
+def test_chunk_statistics_are_numpys(window: str) -> None:
+    """Each chunk against all other rows, by searchsorted and the definition; missing values left out."""
+    baseline = built()
+    times, numbers, colors = three_weeks()
+    length = parse_window(window)
+    where = np.arange(len(times)) // length.rows if length.by_rows else times // length.length_ns
+    chunks = np.unique(where) if not length.by_rows else np.arange(len(times) // length.rows)
+    numeric, categorical = baseline.columns
+    assert numeric.cuts is not None
+    codes_x = np.searchsorted(numeric.cuts.quantile_starts, numbers, side="right")
+    codes_c = np.array([-1 if color is None else int(color) for color in colors])
+    for column, codes, there in ((numeric, codes_x, ~np.isnan(numbers)), (categorical, codes_c, codes_c >= 0)):
+        found = column.chunks[window]
+        assert len(found.rows) == len(found.squared) == len(chunks)
+        total = np.bincount(codes[there], minlength=40).astype(np.float64)
+        for number, chunk in enumerate(chunks):
+            inside = np.bincount(codes[there & (where == chunk)], minlength=40).astype(np.float64)
+            assert found.rows[number] == inside.sum()
+            expected = jensen_shannon_squared(total - inside, inside)
+            assert found.squared[number] == pytest.approx(expected, abs=1e-12)
+
+
+def test_windows_longer_than_the_data_have_no_chunks() -> None:
+    """With a single chunk there is no rest to compare it with."""
+    assert "30000rows" in built().windows
+    assert all("30000rows" not in column.chunks for column in built().columns)
+
+
+def test_chunks_are_in_the_order_of_time() -> None:
+    """Whatever the order of rows in the file, chunk i is the i-th span of time that holds rows."""
+    slots = chunk_slots(parse_window("1h"), 4, np.array([9 * HOUR_NS, 0, 5 * HOUR_NS, 1]))
+    assert slots is not None
+    assert slots[0].tolist() == [2, 0, 1, 0]
+    assert slots[1] == 3
+
+
+def test_last_partial_chunk_by_rows_is_left_out() -> None:
+    """Rows beyond the last whole chunk belong to no chunk, but to the rest."""
+    slots = chunk_slots(parse_window("2rows"), 5, None)
+    assert slots is not None
+    assert slots[0].tolist() == [0, 0, 1, 1, 2]
+    assert slots[1] == 2
+
+
+def test_without_timestamps_there_are_only_chunks_by_rows() -> None:
+    """Windows by time cannot be cut from rows without time."""
+    data = dataset({"x": np.arange(100.0)})
+    baseline = build_baseline(data, "m", "", [parse_window("1h"), parse_window("10rows")])
+    assert baseline.windows == ("10rows",)
+    assert baseline.start_ns is None
+    assert len(baseline.columns[0].chunks["10rows"].rows) == 10
+
+
+def test_columns_without_a_finite_value_are_left_out() -> None:
+    """They are named; with no column left there is no baseline."""
+    data = dataset({"x": np.array([math.nan, math.inf]), "y": [1.0, 2.0]})
+    assert build_baseline(data, "m", "", []).skipped == {"x": "none of its values is finite"}
+    with pytest.raises(BaselineError, match="at least one"):
+        build_baseline(dataset({"x": np.array([math.nan])}), "m", "", [])
+
+
+@pytest.mark.parametrize(
+    "values", [[-1.7e308, 1.7e308, 0.0], [1e200, 2e200], [5e-324, 0.0], [2.0**63, 1.0], [1.0]], ids=str
+)
+def test_extreme_values_make_a_baseline(values: list[float]) -> None:
+    """Ranges that overflow or vanish, and a single row, are counted without a warning."""
+    column = build_baseline(dataset({"x": values}), "m", "", [parse_window("1rows")]).columns[0]
+    assert column.counts.sum() == len(values)
+    assert column.counts[0] == column.counts[-1] == 0
+    assert (column.minimum, column.maximum) == (min(values), max(values))
+
+
+def test_numbers_of_a_column_are_numpys() -> None:
+    """Missing, non-finite, mean, standard deviation and range of the finite values."""
+    column = build_baseline(dataset({"x": [1.0, 4.0, None, math.nan, -math.inf]}), "m", "", []).columns[0]
+    assert (column.missing, column.non_finite) == (1, 2)
+    assert (column.mean, column.stddev, column.minimum, column.maximum) == (2.5, 1.5, 1.0, 4.0)
