@@ -5,14 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from driftmeter.export.config import (
-    ExportConfig,
-    OtlpConfig,
-    RemoteWriteConfig,
-    ScrapeConfig,
-    is_loopback,
-    split_address,
-)
+from driftmeter.export.config import ExportConfig, OtlpConfig, RemoteWriteConfig, ScrapeConfig
+from driftmeter.model.settings import is_loopback
 
 
 @pytest.mark.parametrize(
@@ -53,7 +47,7 @@ def test_nothing_is_sent_and_only_this_machine_can_look_by_default() -> None:
     assert config.remote_write.url is None
     assert config.otlp.endpoint is None
     assert config.scrape.listen is not None
-    assert is_loopback(split_address(config.scrape.listen)[0])
+    assert is_loopback(config.scrape.listen)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 """Where results go, and how often."""
 
-import ipaddress
-import re
 from collections.abc import Mapping
-from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from driftmeter.errors import ConfigError
-from driftmeter.model.windows import parse_duration_ns
+from driftmeter.model.settings import Address, Duration, is_loopback
 
 RESERVED_HEADERS = frozenset(
     {
@@ -24,48 +20,6 @@ RESERVED_HEADERS = frozenset(
     }
 )
 """HTTP headers that belong to the protocol and cannot be configured, in lower case."""
-
-PORT_MAX = 65_535
-_HOST = re.compile(r"[^\s/:\[\]]+|\[[0-9A-Fa-f:.%]+\]")
-
-
-def _duration(text: str) -> str:
-    try:
-        parse_duration_ns(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[ipv6]:port`; raises ValueError when `text` is neither."""
-    host, _, port = text.rpartition(":")
-    host_is_one = bool(_HOST.fullmatch(host))
-    if not host_is_one or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
-        raise ValueError(f"{text!r} is not an address: write host:port, such as 127.0.0.1:9464 or [::1]:9464")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _address(text: str) -> str:
-    split_address(text)
-    return text
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine itself, by name or by address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-Duration = Annotated[str, AfterValidator(_duration)]
-"""A whole number and a unit: 250ms, 30s, 5m, 1h."""
-
-Address = Annotated[str, AfterValidator(_address)]
-"""host:port, or [ipv6]:port."""
 
 
 class ScrapeConfig(BaseModel):
@@ -166,7 +120,7 @@ class OtlpConfig(BaseModel):
         """Whether to send without TLS."""
         if self.insecure is not None:
             return self.insecure
-        return self.endpoint is not None and is_loopback(split_address(self.endpoint)[0])
+        return self.endpoint is not None and is_loopback(self.endpoint)
 
 
 class ExportConfig(BaseModel):

@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 
 from driftmeter.errors import ConfigError
-from driftmeter.export.config import split_address
 from driftmeter.export.text import exposition
+from driftmeter.model.settings import split_address
 from driftmeter.telemetry.metrics import Telemetry
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"

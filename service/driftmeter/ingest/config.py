@@ -1,8 +1,8 @@
 """Configuration of the OTLP receiver."""
 
-import ipaddress
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from driftmeter.model.settings import Address, is_loopback
 
 MIB = 1024 * 1024
 
@@ -12,7 +12,7 @@ class IngestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    listen: str = "127.0.0.1:4317"
+    listen: Address = "127.0.0.1:4317"
     """Address and port of the OTLP/gRPC server, without encryption. Beyond loopback it needs `insecure: true`."""
     insecure: bool = False
     """Write true to listen beyond loopback: anyone who reaches the port can then send predictions."""
@@ -21,14 +21,6 @@ class IngestConfig(BaseModel):
     for good (RESOURCE_EXHAUSTED)."""
     max_in_flight_bytes: int = Field(default=256 * MIB, ge=1024)
     """Bytes of requests worked on at a time; beyond it senders are told to try again (UNAVAILABLE with RetryInfo)."""
-
-    @field_validator("listen")
-    @classmethod
-    def _address(cls, text: str) -> str:
-        host, _, port = text.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the highest port.
-            raise ValueError(f"{text!r} is not an address: write host:port, such as 127.0.0.1:4317")
-        return text
 
     @model_validator(mode="after")
     def _loopback(self) -> "IngestConfig":
@@ -39,12 +31,3 @@ class IngestConfig(BaseModel):
                 "max_in_flight_bytes is smaller than max_request_bytes: the largest request could not pass"
             )
         return self
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach `host:port`."""
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -65,7 +65,8 @@ def jit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 def _share_versions(compiled: Any) -> None:
     """Compile one version for all constant arguments, which numba would do for each: a third of the time to compile."""
-    template_for, plain = compiled.get_call_template, unliteral
+    plain: Any = unliteral
+    template_for = compiled.get_call_template
     compiled.get_call_template = lambda args, kws: template_for(
         tuple(map(plain, args)), {name: plain(arg) for name, arg in dict(kws).items()}
     )
@@ -197,7 +198,7 @@ class _KeptInDirectory(FunctionCache):
         except _DAMAGE as error:
             _LOG.warning("compiling again what is damaged in the cache of kernels: %s", error)
             with contextlib.suppress(OSError):
-                self.flush()
+                self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

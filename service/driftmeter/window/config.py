@@ -1,31 +1,11 @@
 """Configuration of the windows."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from driftmeter.errors import ConfigError
-from driftmeter.model.windows import WindowLength, parse_duration_ns, parse_window
-
-
-def _duration(text: str) -> str:
-    try:
-        parse_duration_ns(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-def _window(text: str) -> str:
-    try:
-        parse_window(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-Duration = Annotated[str, AfterValidator(_duration)]
-Window = Annotated[str, AfterValidator(_window)]
+from driftmeter.model.settings import Duration, Window
+from driftmeter.model.windows import WindowLength, parse_window
 
 
 class WindowConfig(BaseModel):

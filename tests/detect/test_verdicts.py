@@ -1,0 +1,90 @@
+"""Two of the last three windows that can be judged."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftmeter.detect.verdict import Verdicts
+
+WINDOW = st.tuples(st.booleans(), st.booleans())
+
+
+def verdicts_of(windows: str) -> str:
+    """`x` exceeds, `.` does not, `-` cannot be judged; out come `1`, `0` and `-`."""
+    made = Verdicts(1)
+    out = []
+    for index, mark in enumerate(windows):
+        verdict = made.judge(index, 0, np.array([mark == "x"]), np.array([mark != "-"]))[0]
+        out.append("-" if np.isnan(verdict) else str(int(verdict)))
+    return "".join(out)
+
+
+@pytest.mark.parametrize(
+    ("windows", "verdicts"),
+    [
+        ("x", "0"),
+        ("xx", "01"),
+        ("x.x", "001"),
+        ("x..x", "0000"),
+        ("xx..", "0110"),
+        ("xx.x.x.", "0111010"),
+        ("---", "---"),
+        ("x-x", "0-1"),
+        ("x--.--x", "0--0--1"),
+        ("xx-.-.", "01-1-0"),
+        ("-xx", "-01"),
+    ],
+)
+def test_drawn_sequences(windows: str, verdicts: str) -> None:
+    """Drift at two of the last three; windows that cannot be judged neither count nor reset."""
+    assert verdicts_of(windows) == verdicts
+
+
+@given(st.lists(WINDOW, max_size=40))
+def test_is_two_of_the_last_three_judged(windows: list[tuple[bool, bool]]) -> None:
+    """The verdict of a judged window looks at the judged windows alone."""
+    text = "".join("-" if not judged else "x" if exceeds else "." for exceeds, judged in windows)
+    judged = [mark for mark in text if mark != "-"]
+    expected = [str(int(judged[max(0, i - 2) : i + 1].count("x") >= 2)) for i in range(len(judged))]
+    assert [mark for mark in verdicts_of(text) if mark != "-"] == expected
+
+
+def test_columns_are_judged_apart() -> None:
+    """One column's windows say nothing about another's."""
+    made = Verdicts(2)
+    yes, no = np.array([True, False]), np.array([True, True])
+    made.judge(0, 0, yes, no)
+    assert made.judge(1, 0, yes, no).tolist() == [1, 0]
+    third = made.judge(2, 0, yes, np.array([True, False]))
+    assert third[0] == 1
+    assert np.isnan(third[1])
+
+
+def test_revisions_keep_the_verdict() -> None:
+    """Late rows change values, not verdicts already sent, and do not count as further windows."""
+    made = Verdicts(1)
+    sure, never = np.array([True]), np.array([False])
+    made.judge(0, 0, sure, sure)
+    assert made.judge(0, 1, never, sure).tolist() == [0]
+    assert made.judge(1, 0, sure, sure).tolist() == [1]
+    assert made.judge(1, 1, never, sure).tolist() == [1]
+    assert made.judge(2, 0, never, sure).tolist() == [1]
+
+
+def test_window_first_seen_insufficient_stays_without_verdict() -> None:
+    """A verdict is made once: a revision with enough rows does not make up for it."""
+    made = Verdicts(1)
+    assert np.isnan(made.judge(0, 0, np.array([True]), np.array([False]))[0])
+    assert np.isnan(made.judge(0, 1, np.array([True]), np.array([True]))[0])
+
+
+def test_memory_is_bounded() -> None:
+    """Only so many old verdicts are kept; a revision of an older window has none."""
+    made = Verdicts(1)
+    sure = np.array([True])
+    for index in range(3000):
+        made.judge(index, 0, sure, sure)
+    assert len(made._made) <= 1000
+    assert np.isnan(made.judge(0, 1, sure, sure)[0])
+    assert made.judge(2999, 1, sure, sure).tolist() == [1]
