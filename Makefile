@@ -12,6 +12,7 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/driftmeter warm-up
 	@touch $@
 
 demo: $(STAMP) ## Train a model, serve a year of flights through it, show what drifts.

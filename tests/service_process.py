@@ -28,6 +28,11 @@ class Metrics:
 
     families: tuple[Metric, ...]
 
+    @classmethod
+    def parse(cls, text: str) -> "Metrics":
+        """Of Prometheus' text format."""
+        return cls(tuple(text_string_to_metric_families(text)))
+
     def values(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
         """Values of the samples of this name whose labels include these, by all their labels."""
         wanted = labels.items()
@@ -61,7 +66,7 @@ class ServiceProcess:
         """What `/metrics` says now."""
         answer = httpx.get(f"{self.pages}/metrics", timeout=10, trust_env=False)
         assert answer.status_code == httpx.codes.OK
-        return Metrics(tuple(text_string_to_metric_families(answer.text)))
+        return Metrics.parse(answer.text)
 
     def log_text(self) -> str:
         """All it has logged so far."""

@@ -229,7 +229,7 @@ def config_schema() -> None:
 
 @app.command("warm-up", hidden=True)
 def warm_up() -> None:
-    """Compile all kernels into the cache, for images that are read-only later."""
+    """Compile all kernels into the cache: at set-up, so that no start waits for it, and for images read-only later."""
     warm_up_kernels()
 
 

@@ -144,15 +144,24 @@ class Pipeline:
 
     def _add(self, batch: Predictions) -> None:
         state = self._models.get(batch.key) or self._start(batch.key)
+        rows, late, due = batch.rows.num_rows, 0, list[WindowCounts]()
         if isinstance(state, Learning):
-            self._wait(batch, state)
+            state.add(batch)
         else:
             late, due = state.windows.add(batch, self._clock.now_ns())
-            with self._telemetry.moving():
-                self._count_accepted(batch)
-                self._count_rows(batch.rows.num_rows, late)
+        with self._telemetry.moving():
+            self._telemetry.in_flight_spans.add(-rows)
+            self._telemetry.spans.add(rows, outcome=SpanOutcome.ACCEPTED, reason="")
+            if isinstance(state, Learning):
+                self._telemetry.pending_rows.add(rows)
+            else:
+                self._count_rows(rows, late)
+        with _contained("predictions were not counted for export", batch.key):
             self._listeners.on_predictions(batch)
+        if not isinstance(state, Learning):
             self._after_fold(batch, state, due)
+        elif state.enough:
+            self._learn(state)
 
     def _start(self, key: ModelKey) -> "_Scored | Learning":
         baseline = self._baselines.find(key.model, key.version)
@@ -176,16 +185,6 @@ class Pipeline:
             Detector(key, baseline, self._config.detect),
             baseline,
         )
-
-    def _wait(self, batch: Predictions, learning: Learning) -> None:
-        """Keep a batch until its model has rows enough to learn a baseline from."""
-        learning.add(batch)
-        with self._telemetry.moving():
-            self._count_accepted(batch)
-            self._telemetry.pending_rows.add(batch.rows.num_rows)
-        self._listeners.on_predictions(batch)
-        if learning.enough:
-            self._learn(learning)
 
     def _learn(self, learning: Learning) -> None:
         key = learning.key
@@ -212,9 +211,9 @@ class Pipeline:
         self._after_fold(batch, state, due)
 
     def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
-        """What counted rows lead to. Nothing here may fail: the rows cannot be refused any more."""
-        self._note_unknown_columns(batch, state)
-        self._note_lag(batch.key, state, self._clock.now_ns())
+        with _contained("columns and lag were not noted", batch.key):
+            self._note_unknown_columns(batch, state)
+            self._note_lag(batch.key, state, self._clock.now_ns())
         self._evaluate(batch.key, state, due)
 
     def _evaluate(self, key: ModelKey, state: _Scored, due: list[WindowCounts]) -> None:
@@ -248,10 +247,6 @@ class Pipeline:
             telemetry.in_flight_spans.add(sum(batch.rows.num_rows for batch in decoded.batches))
         for reason, values in decoded.dropped_values.items():
             telemetry.values_dropped.add(values, reason=reason)
-
-    def _count_accepted(self, batch: Predictions) -> None:
-        self._telemetry.in_flight_spans.add(-batch.rows.num_rows)
-        self._telemetry.spans.add(batch.rows.num_rows, outcome=SpanOutcome.ACCEPTED, reason="")
 
     def _count_rows(self, rows: int, late: int) -> None:
         self._telemetry.rows.add(rows - late, outcome=RowOutcome.COUNTED)
@@ -318,7 +313,7 @@ def _contained(what: str, key: ModelKey) -> Iterator[None]:
     """Keeps a fault in what follows an acknowledgement to one model: said in the log, and work goes on."""
     try:
         yield
-    except Exception:
+    except Exception:  # noqa: BLE001 - as in `accept`: the rows are acknowledged, so the service must live with them.
         _LOG.exception("%s: internal error", what, extra=fields(model=key.model, version=key.version, stage=key.stage))
 
 

@@ -77,7 +77,8 @@ def _number(value: object) -> str:
 
 def baseline_table(baseline: Baseline) -> Table:
     """One line a column."""
-    table = Table(title_justify="left", title=_baseline_title(baseline), box=box.SIMPLE_HEAD)
+    title = Text(_baseline_title(baseline), style="table.title")
+    table = Table(title_justify="left", title=title, box=box.SIMPLE_HEAD)
     for name in ("column", "role", "kind"):
         table.add_column(name, no_wrap=name != "column")
     for name in ("bins", "missing", "mean", "std dev", "min", "max"):
@@ -93,7 +94,7 @@ def baseline_table(baseline: Baseline) -> Table:
             str(each.bins.size),
             f"{each.missing / max(baseline.rows, 1):.1%}",
             *moments,
-            _distribution(each.bins, each.counts.tolist()),
+            Text(_distribution(each.bins, each.counts.tolist())),
         )
     return table
 

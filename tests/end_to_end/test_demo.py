@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -78,7 +77,9 @@ def test_demo_finds_what_drifts(demo: Demo) -> None:
     assert demo.drifted_days("temp", 12) <= 3
 
 
-@pytest.mark.parametrize(("column", "days_max"), [("hour", 0), ("weekday", 0), ("carrier", 0), ("origin", 0), ("distance", 2)])
+@pytest.mark.parametrize(
+    ("column", "days_max"), [("hour", 0), ("weekday", 0), ("carrier", 0), ("origin", 0), ("distance", 2)]
+)
 def test_demo_leaves_alone_what_does_not(demo: Demo, column: str, days_max: int) -> None:
     """Columns that stay as they were are called drifted on no day, distance on at most two."""
     assert demo.days.filter(pl.col("column") == column).height >= 300

@@ -89,13 +89,14 @@ def travelled(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
 
 @pytest.mark.parametrize(("column", "method"), PUBLISHED, ids=str)
 def test_agrees_with_nannyml(column: str, method: str, travelled: dict[tuple[str, str], list[float]]) -> None:
-    """All ten chunks of every published column and method agree to 1e-9, chi-square relative, KS within its bound."""
+    """All ten chunks of every published column and method agree to 1e-9, chi-square relative, KS within their bounds."""
     theirs = published_values()[column][method]["value"]
     ours = travelled[column, METHOD_OF[method]]
     assert len(ours) == len(theirs) == CHUNKS
     if method == "kolmogorov_smirnov":
-        # NannyML counts in 10,000 equal-width bins, this service in 1,024 quantile bins: 3e-4 in all on this data.
-        assert ours == pytest.approx(theirs, abs=3e-4)
+        # NannyML's own is of 10,000 equal-width bins, up to 2e-4 off; ours is too low by at most one quantile bin.
+        for mine, published in zip(ours, theirs, strict=True):
+            assert mine - 2e-4 <= published <= mine + 1 / 1_024 + 2e-4
     elif method == "chi2":
         assert ours == pytest.approx(theirs, rel=1e-9)
     else:

@@ -16,7 +16,7 @@ from end_to_end.flights_by_hand import DAY_SECONDS, FEATURES, daily_distances, f
 from export_samples import SeriesKey, translated
 from metrics_sink import MetricsSink, metrics_sink
 from service_process import Metrics, ServiceProcess, assert_ledger_holds, driftmeter, run_service
-from spans import identity, send, serve_with_sdk
+from spans import identity, serve_with_sdk
 
 MODEL, VERSION = "flight-delay", "7"
 MARCH_DAYS = 31
@@ -26,7 +26,9 @@ COLLECTOR_CONFIG = ROOT / "collector-config" / "collector.yaml"
 
 def answered(flights: pl.DataFrame) -> pl.DataFrame:
     """The flights with a model's answer that needs no training: is it far?"""
-    return flights.with_columns(haul=pl.when(pl.col("distance") >= FAR_MILES).then(pl.lit("long")).otherwise(pl.lit("short")))
+    return flights.with_columns(
+        haul=pl.when(pl.col("distance") >= FAR_MILES).then(pl.lit("long")).otherwise(pl.lit("short"))
+    )
 
 
 def as_attributes(flights: pl.DataFrame) -> pl.DataFrame:
@@ -182,7 +184,12 @@ def test_scores_carry_the_labels_that_say_what_they_are(replay: Replay) -> None:
     assert len(scores) == len(FEATURES)
     for labels in scores:
         assert labels.keys() == {"__name__", "model", "version", "feature", "window", "baseline", "job", "instance"}
-        assert (labels["model"], labels["version"], labels["window"], labels["baseline"]) == (MODEL, VERSION, "24h", "file")
+        assert (labels["model"], labels["version"], labels["window"], labels["baseline"]) == (
+            MODEL,
+            VERSION,
+            "24h",
+            "file",
+        )
 
 
 def test_prediction_is_scored_like_a_feature(replay: Replay) -> None:
@@ -264,7 +271,7 @@ def generate_spans(collector: Collector, traces: int) -> int:
 
 @pytest.mark.parametrize("filtering", [True, False], ids=["filtered", "unfiltered"])
 def test_ordinary_spans_do_no_harm(idle_service: ServiceProcess, tmp_path: Path, *, filtering: bool) -> None:
-    """telemetrygen's spans stop at the Collector's filter; without it they are counted as not feature-bearing."""
+    """Telemetrygen's spans stop at the Collector's filter; without it they are counted as not feature-bearing."""
     config = collector_config("127.0.0.1:1", filtering=filtering)
     with run_collector(config, tmp_path, env={"DRIFTMETER_ENDPOINT": idle_service.otlp}) as collector:
         generated = generate_spans(collector, 30)
@@ -272,7 +279,10 @@ def test_ordinary_spans_do_no_harm(idle_service: ServiceProcess, tmp_path: Path,
         one = answered(flights_of(3)).head(1)
         last = as_attributes(one)
         assert serve_with_sdk(collector.grpc, last, ends_ns(one), identity(MODEL)) == 1
-        wait_until("the last span arrived", lambda: idle_service.metrics().total("driftmeter_spans_total", outcome="accepted") == 1)
+        wait_until(
+            "the last span arrived",
+            lambda: idle_service.metrics().total("driftmeter_spans_total", outcome="accepted") == 1,
+        )
     metrics = idle_service.metrics()
     ignored = metrics.total("driftmeter_spans_total", outcome="ignored", reason="not_feature_bearing")
     assert ignored == (0 if filtering else generated)

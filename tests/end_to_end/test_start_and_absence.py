@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -122,8 +123,6 @@ def test_changed_baseline_is_refused(tmp_path: Path, baseline: Path) -> None:
     missing = table.column("missing").to_pylist()
     place = table.schema.get_field_index("missing")
     field = table.schema.field("missing")
-    import pyarrow as pa
-
     changed = table.set_column(place, field, pa.array([value + 1 for value in missing], field.type))
     pq.write_table(changed.replace_schema_metadata(table.schema.metadata), edited)
     refused = refused_start(config_with(edited), tmp_path)
@@ -140,11 +139,11 @@ def test_absent_baseline_is_refused(tmp_path: Path) -> None:
 
 def test_all_mistakes_of_a_configuration_are_reported_at_once(tmp_path: Path) -> None:
     """Three mistakes: exit 2, each with its place in the file."""
-    config = {"ingest": {"lisen": "x"}, "window": {"lengths": ["5 minutes"]}, "detect": {"level": 2}}
+    config = {"ingest": {"lisen": "x"}, "window": {"clock": "tomorrow"}, "detect": {"level": 2}}
     refused = refused_start(config, tmp_path)
     assert refused.returncode == 2
     assert "3 mistakes" in refused.stderr
-    for place in ("ingest.lisen", "window.lengths", "detect.level"):
+    for place in ("ingest.lisen", "window.clock", "detect.level"):
         assert place in refused.stderr
 
 
@@ -185,6 +184,17 @@ def test_port_in_use_is_refused(tmp_path: Path, part: str) -> None:
 
 def test_listening_for_other_machines_needs_to_be_meant(tmp_path: Path) -> None:
     """An address beyond loopback without `insecure: true`: exit 2, and a message that says what to write."""
-    refused = refused_start({"ingest": {"listen": "0.0.0.0:0"}}, tmp_path)  # noqa: S104  # Refused.
+    refused = refused_start({"ingest": {"listen": "0.0.0.0:0"}}, tmp_path)  # Refused.
     assert refused.returncode == 2
     assert "write insecure: true" in refused.stderr
+
+
+def test_stopping_without_its_destinations_is_quick_and_said(tmp_path: Path, baseline: Path) -> None:
+    """With Prometheus absent for good, a stop gives up after its grace time, says so and exits 0."""
+    destination = {"remote_write": {"url": f"http://{LOOPBACK}:{free_port()}/api/v1/write"}}
+    with run_service(config_with(baseline, **destination), tmp_path) as service:
+        send(service.otlp, *live_requests(1))
+        started = SystemClock().monotonic_seconds()
+        service.stop()
+        assert SystemClock().monotonic_seconds() - started < 15
+        assert "samples undelivered" in service.log_text()

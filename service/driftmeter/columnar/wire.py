@@ -145,15 +145,13 @@ def walk(
             if position < 0:
                 return -1
             wire, number = tag & 7, tag >> 3
-            if wire == END_GROUP:
-                if message != -1 - number:
-                    return fail(state, start, GROUP)
-                closed = True
+            closed = wire == END_GROUP
+            if closed and message != -1 - number:
+                return fail(state, start, GROUP)
         if closed:
             if depth == base:
                 return position
-            depth -= 1
-            end, message = stack[depth, 0], stack[depth, 1]
+            depth, end, message = depth - 1, stack[depth - 1, 0], stack[depth - 1, 1]
             continue
         if number == 0 and message >= 0:
             return fail(state, start, TAG)
@@ -163,12 +161,10 @@ def walk(
             if stop < 0:
                 return -1
             kind = kind_of(table, message, number)
-            if kind >= MESSAGE:
-                inner_end, inner = stop, kind - MESSAGE
-            else:
-                if kind == TEXT and not valid_utf8(buffer, position, stop - position):
-                    return fail(state, position, UTF8)
-                position = stop
+            if kind == TEXT and not valid_utf8(buffer, position, stop - position):
+                return fail(state, position, UTF8)
+            inner_end, inner = (stop, kind - MESSAGE) if kind >= MESSAGE else (-1, 0)
+            position = position if kind >= MESSAGE else stop
         elif wire == START_GROUP:
             inner_end, inner = end, -1 - number
         else:
@@ -179,8 +175,7 @@ def walk(
             if depth == _DEPTH_MAX:
                 return fail(state, position, DEPTH)
             stack[depth, 0], stack[depth, 1] = end, message
-            depth += 1
-            end, message = inner_end, inner
+            depth, end, message = depth + 1, inner_end, inner
 
 
 @kernel

@@ -81,18 +81,23 @@ class OtlpServer:
         if self._in_flight_bytes + size > self._config.max_in_flight_bytes:
             telemetry.requests.add(result=RequestResult.UNAVAILABLE)
             await context.abort_with_status(unavailable("too many bytes in flight: try again", _RETRY_AFTER_SECONDS))
-        self._in_flight_bytes += size
-        telemetry.in_flight_bytes.set(self._in_flight_bytes)
         try:
-            receipt = await self._sink(request)
+            receipt = await self._work_on(request)
         except MalformedError as error:
             telemetry.requests.add(result=RequestResult.MALFORMED)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except asyncio.CancelledError:
             telemetry.requests.add(result=RequestResult.CANCELLED)
             raise
-        finally:
-            self._in_flight_bytes -= size
-            telemetry.in_flight_bytes.set(self._in_flight_bytes)
         telemetry.requests.add(result=RequestResult.PARTIAL if receipt.rejected_spans else RequestResult.OK)
         return success(receipt)
+
+    async def _work_on(self, request: bytes) -> Receipt:
+        """Hand an admitted request on; its room is free again before its sender is answered."""
+        self._in_flight_bytes += len(request)
+        self._telemetry.in_flight_bytes.set(self._in_flight_bytes)
+        try:
+            return await self._sink(request)
+        finally:
+            self._in_flight_bytes -= len(request)
+            self._telemetry.in_flight_bytes.set(self._in_flight_bytes)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from driftmeter.model.settings import Duration, Window
 from driftmeter.model.windows import WindowLength, parse_window
@@ -13,7 +13,7 @@ class WindowConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    lengths: tuple[Window, ...] = Field(default=("5m", "1h", "24h"), min_length=1)
+    lengths: tuple[Window, ...] = Field(default=("5m", "1h", "24h"), json_schema_extra={"minItems": 1})
     """Window lengths: durations (5m, 1h, 24h; windows begin at multiples of it since the epoch, in UTC) or numbers
     of rows (5000rows). Durations must be multiples of the shortest one."""
     clock: Literal["wall", "data"] = "wall"
@@ -29,6 +29,13 @@ class WindowConfig(BaseModel):
     """A row whose time is further ahead of the clock than this is rejected as `future`. Not used with clock: data."""
     idle_after: Duration = "1m"
     """A model without new rows for so long has its windows closed by the clock. Not used with clock: data."""
+
+    @field_validator("lengths")
+    @classmethod
+    def _at_least_one(cls, lengths: tuple[Window, ...]) -> tuple[Window, ...]:
+        if not lengths:  # `min_length` would also complain of the only length when it is a wrong one.
+            raise ValueError("at least 1 window length is needed")
+        return lengths
 
     @model_validator(mode="after")
     def _multiples(self) -> "WindowConfig":

@@ -1,0 +1,319 @@
+"""Commands as a person runs them: output, exit codes, and one clear line about each mistake."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from driftmeter import __version__, cli
+from driftmeter.baseline.file import read_baseline
+from driftmeter.methods import DECIDING, METHODS
+from driftmeter.model.findings import FINDINGS_SCHEMA
+
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`driftmeter` with these arguments, in this process."""
+
+    def ran(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["driftmeter", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        code = caught.value.code
+        assert isinstance(code, int)
+        return Ran(code, captured.out, captured.err)
+
+    return ran
+
+
+def frame(seed: int, days: int = 40, shift: float = 0.0) -> pl.DataFrame:
+    """Two hundred rows a day: a number, a colour, an answer and its probability."""
+    random = np.random.default_rng(seed)
+    rows = 200 * days
+    return pl.DataFrame(
+        {
+            "time": pl.Series([JANUARY + timedelta(seconds=432 * i) for i in range(rows)]),
+            "size[cm]": random.normal(size=rows) + shift,
+            "[/red]": random.choice(["a", "b"], rows),
+            "answer": random.choice(["yes", "no"], rows),
+            "p": random.random(rows),
+            "truth": random.choice(["yes", "no"], rows),
+        }
+    )
+
+
+COLUMNS = ("--timestamp", "time", "--prediction", "answer", "--probability", "p=yes", "--label", "truth")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Good times, and later days on which the number has moved."""
+    reference, current = tmp_path / "reference.parquet", tmp_path / "current.csv"
+    frame(0).write_parquet(reference)
+    frame(1, 5, shift=3).write_csv(current)
+    return reference, current
+
+
+def test_json_findings_have_the_documented_fields(run: Run, files: tuple[Path, Path]) -> None:
+    """An array ordered by column, method and window; RFC 3339 times in UTC; null for names not given."""
+    reference, current = files
+    ran = run(
+        "analyze", "--reference", reference, "--current", current, "--window", "24h", "--format", "json", *COLUMNS
+    )
+    assert (ran.code, ran.err) == (0, "")
+    findings = json.loads(ran.out)
+    assert all(list(each) == list(FINDINGS_SCHEMA) for each in findings)
+    order = [(each["column"], each["method"], each["window_index"]) for each in findings]
+    assert order == sorted(order)
+    assert {each["method"] for each in findings} == set(METHODS)
+    assert {each["column"]: each["role"] for each in findings} == {
+        "size[cm]": "feature",
+        "[/red]": "feature",
+        "answer": "prediction",
+        "yes": "probability",
+    }
+    for each in findings:
+        assert [each[name] for name in ("model", "version", "stage", "segment")] == [None] * 4
+        assert (each["window"], each["revision"], each["baseline"], each["rows"]) == ("24h", 0, "file", 200)
+        start, end = (each[name] for name in ("window_start", "window_end"))
+        assert RFC_3339.fullmatch(start)
+        assert RFC_3339.fullmatch(end)
+        assert datetime.fromisoformat(start) == JANUARY + timedelta(days=each["window_index"])
+        assert datetime.fromisoformat(end) - datetime.fromisoformat(start) == timedelta(days=1)
+    moved = [each["detected"] for each in findings if (each["column"], each["method"]) == ("size[cm]", DECIDING)]
+    assert moved == [False, True, True, True, True]
+    other = {each["reason"] for each in findings if each["method"] != DECIDING}
+    assert other == {"informing"}
+
+
+def test_files_without_times_work_with_row_windows(run: Run, files: tuple[Path, Path]) -> None:
+    """Times are null; the trailing partial window is kept; the names given are repeated."""
+    reference, current = files
+    ran = run(
+        "analyze", "--reference", reference, "--current", current, "--window", "300rows", "--format", "json",
+        "--ignore", "time", "--model", "m", "--version", "2",
+    )  # fmt: skip
+    findings = [each for each in json.loads(ran.out) if each["method"] == DECIDING and each["column"] == "p"]
+    assert [each["rows"] for each in findings] == [300, 300, 300, 100]
+    assert [each["window_index"] for each in findings] == [0, 1, 2, 3]
+    for each in findings:
+        assert (each["window_start"], each["window_end"], each["model"], each["version"]) == (None, None, "m", "2")
+
+
+def test_parquet_and_json_hold_the_same_findings(run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Both can be written to a file, and say the same."""
+    reference, current = files
+    base = ("analyze", "--reference", reference, "--current", current, "--window", "24h", *COLUMNS)
+    for how in ("json", "parquet", "table"):
+        ran = run(*base, "--format", how, "--out", tmp_path / f"findings.{how}")
+        assert (ran.code, ran.out) == (0, "")
+    table = pl.read_parquet(tmp_path / "findings.parquet")
+    assert table.schema == FINDINGS_SCHEMA
+    rows = json.loads((tmp_path / "findings.json").read_text())
+    assert [each["value"] for each in rows] == table["value"].to_list()
+    assert "4 of 5" in (tmp_path / "findings.table").read_text()
+
+
+def test_table_shows_columns_by_their_own_names(run: Run, files: tuple[Path, Path]) -> None:
+    """Names with brackets are names, not markup; a column is one line with its verdict."""
+    reference, current = files
+    ran = run("analyze", "--reference", reference, "--current", current, "--window", "24h", *COLUMNS)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert any("size[cm]" in line and "4 of 5" in line for line in lines)
+    assert any("[/red]" in line and "0 of 5" in line for line in lines)
+
+
+def test_parquet_is_written_to_a_pipe(files: tuple[Path, Path]) -> None:
+    """Without a file, the bytes go to the output; the program runs by its name, with exit code 0."""
+    reference, current = files
+    command = [
+        sys.executable, "-m", "driftmeter", "analyze", "--reference", str(reference), "--current", str(current),
+        "--window", "100rows", "--format", "parquet", *COLUMNS,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert pl.read_parquet(io.BytesIO(done.stdout)).schema == FINDINGS_SCHEMA
+
+
+def test_mistake_ends_a_real_process_with_code_2() -> None:
+    """The message is one line without a traceback."""
+    command = [sys.executable, "-m", "driftmeter", "baseline", "show", "gone.parquet"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("driftmeter: gone.parquet: there is no such baseline file")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--reference": "gone.parquet"}, "gone.parquet: there is no such file"),
+        ({"--current": "gone.csv"}, "gone.csv: there is no such file"),
+        ({"--window": "soon"}, "'soon' is not a window"),
+        ({"--format": "xml"}, "--format xml: must be table, json or parquet"),
+        ({"--timestamp": "when"}, "no column named 'when'; the file has time, size[cm], [/red]"),
+        ({"--timestamp": "p"}, "'p' of type Float64 cannot be a timestamp"),
+        ({"--prediction": "p"}, "'p' is given two roles"),
+        ({"--ignore": "nothing"}, "no column named 'nothing'"),
+        ({"--out": "no folder/findings"}, "--out no folder/findings: cannot be written"),
+    ],
+    ids=str,
+)
+def test_bad_input_of_analyze_is_one_line_and_code_2(
+    run: Run, files: tuple[Path, Path], changes: dict[str, str], message: str
+) -> None:
+    """Each mistake says what is wrong; nothing is printed on the output."""
+    reference, current = files
+    given = {"--reference": str(reference), "--current": str(current), "--window": "24h", "--timestamp": "time"}
+    given |= {"--probability": "p", "--prediction": "answer"} | changes
+    ran = run("analyze", *(word for pair in given.items() for word in pair))
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.startswith("driftmeter: ")
+    assert ran.err.count("\n") == 1
+
+
+def test_window_by_time_without_timestamps_says_what_to_do(run: Run, files: tuple[Path, Path]) -> None:
+    """It names the option, and the other kind of window."""
+    reference, current = files
+    ran = run("analyze", "--reference", reference, "--current", current, "--window", "1h", "--ignore", "time")
+    assert ran.code == 2
+    assert "--timestamp" in ran.err
+    assert "5000rows" in ran.err
+
+
+@pytest.mark.parametrize("arguments", [("analyze",), ("nothing",), ("baseline", "build", "--data"), ("--nothing",)])
+def test_wrong_arguments_are_code_2(run: Run, arguments: tuple[str, ...]) -> None:
+    """Missing and unknown options and commands."""
+    assert run(*arguments).code == 2
+
+
+def test_version_and_help(run: Run) -> None:
+    """Both end with 0; the help names every command."""
+    assert run("--version").out == f"driftmeter {__version__}\n"
+    text = run("--help").out
+    for command in ("serve", "demo", "baseline", "analyze", "config"):
+        assert command in text
+
+
+def test_baseline_is_built_and_shown(run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Build writes the file and says how much; show prints model, span, chunks, and one line a column."""
+    reference, _ = files
+    out = tmp_path / "made" / "price.baseline.parquet"
+    built = run("baseline", "build", "--data", reference, "--model", "price", "--out", out, *COLUMNS)
+    assert built == Ran(0, f"Wrote {out}: 8,000 rows, 4 columns\n", "")
+    baseline = read_baseline(out)
+    assert (baseline.model, baseline.version, baseline.windows) == ("price", "", ("5m", "1h", "24h"))
+    shown = run("baseline", "show", out)
+    assert (shown.code, shown.err) == (0, "")
+    for text in (
+        "model price, any version: 8,000 rows, 4 columns",
+        "from 2024-01-01 00:00 to 2024-02-09 23:52 UTC",
+        "24h × 40",
+        baseline.content_hash[:16],
+        "size[cm]",
+        "[/red]",
+        "a 5",
+    ):
+        assert text in shown.out
+
+
+def test_baseline_options_reach_the_file(run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Version, windows, roles under other names, ignored columns."""
+    reference, _ = files
+    out = tmp_path / "b.parquet"
+    ran = run(
+        "baseline", "build", "--data", reference, "--model", "m", "--version", "7", "--out", out, "--window", "1d",
+        "--window", "500rows", "--timestamp", "time", "--prediction", "answer=verdict", "--ignore", "truth",
+        "--ignore", "p",
+    )  # fmt: skip
+    assert ran.code == 0
+    baseline = read_baseline(out)
+    assert (baseline.version, baseline.windows) == ("7", ("1d", "500rows"))
+    assert [each.column.field for each in baseline.columns] == [
+        "feature.size[cm]", "feature.[/red]", "prediction.verdict"
+    ]  # fmt: skip
+
+
+def test_baseline_without_times_says_what_is_missing(run: Run, tmp_path: Path) -> None:
+    """A baseline that can calibrate nothing by time says so; columns that were left out are named."""
+    data, out = tmp_path / "rows.parquet", tmp_path / "b.parquet"
+    pl.DataFrame({"x": [1.0, 2.0], "[none]": [None, None]}).write_parquet(data)
+    ran = run("baseline", "build", "--data", data, "--model", "m", "--out", out)
+    assert ran.code == 0
+    assert "note: without --timestamp there are no verdicts" in ran.err
+    assert "left out: [none]: all its values are missing" in ran.err
+    shown = run("baseline", "show", out)
+    assert "left out: [none]: all its values are missing" in shown.out
+    assert "chunks: none" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "damaged or not a baseline"), (b"PAR1PAR1PAR1", "damaged or not a baseline")]
+)
+def test_damaged_baseline_is_code_2(run: Run, tmp_path: Path, content: bytes, message: str) -> None:
+    """`baseline show` says what is wrong with the file."""
+    path = tmp_path / "b.parquet"
+    path.write_bytes(content)
+    ran = run("baseline", "show", path)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+
+
+def test_config_check_says_good_or_what_is_wrong(run: Run, tmp_path: Path) -> None:
+    """A good file is good; three mistakes are told at once; a baseline it names must be there."""
+    path = tmp_path / "driftmeter.yaml"
+    path.write_text("window: {lengths: [1h]}\n")
+    assert run("config", "check", path) == Ran(0, f"{path}: good\n", "")
+    path.write_text("window: {lengths: [1x], clok: data}\ndetect: {level: 3}\n")
+    ran = run("config", "check", path)
+    assert (ran.code, ran.out) == (2, "")
+    for place in ("3 mistakes", "window.lengths.0:", "window.clok:", "detect.level:"):
+        assert place in ran.err
+    path.write_text(f"baseline: {{files: ['{tmp_path}/gone.parquet']}}\n")
+    ran = run("config", "check", path)
+    assert ran.code == 2
+    assert "there is no such baseline file" in ran.err
+
+
+def test_config_schema_is_json(run: Run) -> None:
+    """The schema can be given to an editor as it is."""
+    ran = run("config", "schema")
+    assert ran.code == 0
+    assert set(json.loads(ran.out)["properties"]) >= {"ingest", "window", "baseline", "detect", "export"}
+
+
+def test_serve_refuses_a_bad_configuration_before_it_starts(run: Run, tmp_path: Path) -> None:
+    """A mistake at start ends with code 2 and its place."""
+    path = tmp_path / "driftmeter.yaml"
+    path.write_text("ingest: {lisen: 1}\n")
+    ran = run("serve", "--config", path)
+    assert ran.code == 2
+    assert "ingest.lisen: there is no such field" in ran.err

@@ -1,0 +1,181 @@
+"""The YAML file and the environment: mistakes named at once with their places."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from driftmeter.config import Config, load_config
+from driftmeter.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(tmp_path: Path, text: str, **environment: str) -> Config:
+    """The configuration of a file with this text."""
+    path = tmp_path / "driftmeter.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, environment)
+
+
+def mistakes(tmp_path: Path, text: str, **environment: str) -> list[str]:
+    """Lines of the message."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, **environment)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "---\n"])
+def test_everything_may_be_left_out(tmp_path: Path, text: str) -> None:
+    """An empty file is the defaults, and so is no file."""
+    assert load(tmp_path, text) == load_config(None, {}) == Config()
+
+
+def test_values_are_read(tmp_path: Path) -> None:
+    """Parts and fields as documented."""
+    config = load(tmp_path, "window:\n  lengths: [1h, 500rows]\n  clock: data\ndetect: {min_rows: 7}\n")
+    assert config.window.lengths == ("1h", "500rows")
+    assert config.window.clock == "data"
+    assert config.detect.min_rows == 7
+
+
+def test_three_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> None:
+    """File, number of mistakes, and for each the path in the file, what is wrong and what was given."""
+    lines = mistakes(
+        tmp_path,
+        "window:\n  lengths: [5m, 7x]\n  clok: data\ndetect:\n  level: 2\nbaseline:\n  learn_rows: many\n",
+    )
+    assert lines[0] == f"{tmp_path / 'driftmeter.yaml'}: 4 mistakes"
+    assert lines[1].startswith("  window.lengths.1: '7x' is not a window: write a duration such as 5m, 1h or 24h, or")
+    assert lines[2:-1] == [
+        "  window.clok: there is no such field; check its spelling and indentation",
+        "  baseline.learn_rows: Input should be a valid integer, unable to parse string as an integer (given: 'many')",
+        "  detect.level: Input should be less than 1 (given: 2)",
+    ]
+    assert "driftmeter config schema" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("windows: {}", "windows", "there is no such field"),
+        ("window: 5m", "window", "valid dictionary"),
+        ("window: {lengths: 5m}", "window.lengths", "valid tuple"),
+        ("window: {lengths: [5m, 7m]}", "window", "7m: not a multiple of the shortest window"),
+        ("window: {lengths: []}", "window.lengths", "at least 1 window length"),
+        ("window: {out_of_orderness: soon}", "window.out_of_orderness", "'soon' is not a duration"),
+        ("detect: {min_rows: 0}", "detect.min_rows", "greater than or equal to 1 (given: 0)"),
+        ("1: 2", "1", "string"),
+        ("ingest: {listen: 5}", "ingest.listen", "(given: 5)"),
+    ],
+)
+def test_each_mistake_has_its_place(tmp_path: Path, text: str, place: str, words: str) -> None:
+    """The path in the file, and words that say what would be right."""
+    lines = mistakes(tmp_path, text)
+    assert lines[0].endswith(": 1 mistake")
+    assert lines[1].startswith(f"  {place}: ")
+    assert words in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: [", "not YAML"),
+        (b"- 1\n- 2\n", "must be a mapping"),
+        (b"hello", "must be a mapping"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\ttab: 1", "not YAML"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    """The file is named, with what it is not."""
+    path = tmp_path / "c.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(path, {})
+    assert str(path) in str(caught.value)
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    """Neither is a configuration."""
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_config(tmp_path / "gone.yaml", {})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path, {})
+
+
+def test_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """A variable per field, its value YAML; the file's other fields stay."""
+    config = load(
+        tmp_path,
+        "window: {lengths: [1h], clock: data}\n",
+        DRIFTMETER_WINDOW__LENGTHS="[5m, 1h]",
+        DRIFTMETER_DETECT__MIN_ROWS="12",
+        DRIFTMETER_EXPORT__INTERVAL="10s",
+        HOME="/home/me",
+        DRIFTMETER_CACHE_DIR="/tmp/cache",  # noqa: S108 - never written.
+    )
+    assert config.window.lengths == ("5m", "1h")
+    assert config.window.clock == "data"
+    assert config.detect.min_rows == 12
+    assert config.export.interval == "10s"
+
+
+def test_environment_reaches_deep_parts(tmp_path: Path) -> None:
+    """Two underscores part the names, as deep as the configuration goes."""
+    config = load(tmp_path, "", DRIFTMETER_EXPORT__SCRAPE__LISTEN="127.0.0.1:9999")
+    assert config.export.scrape.listen == "127.0.0.1:9999"
+
+
+def test_mistakes_of_file_and_environment_are_told_together(tmp_path: Path) -> None:
+    """A misspelt variable is a mistake too, not silently without effect."""
+    lines = mistakes(tmp_path, "detect: {level: 2}", DRIFTMETER_WINDOW__CLOK="data", DRIFTMETER_WINDW__CLOCK="data")
+    assert lines[0].endswith(": 3 mistakes")
+    text = "\n".join(lines)
+    assert "windw: there is no such field" in text
+    assert "window.clok: there is no such field" in text
+    assert "detect.level" in text
+
+
+def test_environment_value_must_be_yaml(tmp_path: Path) -> None:
+    """The variable is named."""
+    with pytest.raises(ConfigError, match="DRIFTMETER_WINDOW__LENGTHS: the value is not YAML"):
+        load(tmp_path, "", DRIFTMETER_WINDOW__LENGTHS="[5m")
+
+
+def fields_of(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every property of a JSON schema with its path."""
+    found = [(f"{path}{name}", each) for name, each in schema.get("properties", {}).items()]
+    for name, definition in schema.get("$defs", {}).items():
+        found += fields_of(definition, f"{name}.")
+    return found
+
+
+def test_schema_describes_every_field() -> None:
+    """Every field of every part has a description of its own, or is a part that has one."""
+    schema = Config.model_json_schema()
+    fields = fields_of(schema)
+    assert len(fields) > 30
+    for path, field in fields:
+        part = schema["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
+        assert field.get("description") or part.get("description"), path
+
+
+def test_schema_forbids_unknown_fields() -> None:
+    """Editors see misspelt fields as the program does."""
+    schema = Config.model_json_schema()
+    for part in (schema, *schema["$defs"].values()):
+        if part.get("type") == "object":
+            assert part.get("additionalProperties") is False, part.get("title")
+
+
+def test_defaults_survive_a_round_trip() -> None:
+    """What the defaults are can be written down as YAML and read back."""
+    text = yaml.safe_dump(Config().model_dump(mode="json"))
+    assert Config.model_validate(yaml.safe_load(text)) == Config()
+
+
+def test_deployed_configuration_is_good() -> None:
+    """The file of the compose stack has no mistake."""
+    assert load_config(ROOT / "deploy" / "driftmeter.yaml", {}).ingest.listen == "0.0.0.0:4317"

@@ -1,0 +1,246 @@
+"""No span is lost from the accounts, whatever is sent and whatever goes wrong inside."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftmeter import pipeline as pipeline_module
+from driftmeter.detect.detector import Detector, Evaluation
+from driftmeter.errors import BaselineError, MalformedError
+from driftmeter.model.predictions import Predictions
+from driftmeter.model.window_counts import WindowCounts
+from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason
+from driftmeter.window.windows import ModelWindows
+from otlp_samples import make_request, make_span
+from spans import identity, request_of
+from watched_pipeline import MINUTE_NS, SECOND_NS, START_NS, WatchedPipeline, baseline_of
+
+CONFIG: dict[str, Any] = {
+    "window": {"lengths": ["1m", "5m"], "out_of_orderness": "10s", "allowed_lateness": "10m"},
+    "baseline": {"learn_rows": 100},
+}
+ROWS = pl.DataFrame({"size": np.random.default_rng(0).normal(size=500)})
+
+
+class Indigestible(RuntimeError):
+    """What the poisoned stages raise."""
+
+
+def poison_windows(patch: pytest.MonkeyPatch) -> None:
+    """Windows cannot count rows of the model `poison` any more."""
+    add = ModelWindows.add
+
+    def add_unless_poison(self: ModelWindows, batch: Predictions, now_ns: int) -> tuple[int, list[WindowCounts]]:
+        if batch.key.model == "poison":
+            raise Indigestible("rows")
+        return add(self, batch, now_ns)
+
+    patch.setattr(ModelWindows, "add", add_unless_poison)
+
+
+KINDS = st.sampled_from(["good", "unknown", "nameless", "featureless", "future", "timeless", "old", "poison"])
+"""What a span can be to the service."""
+
+STEPS = st.lists(st.one_of(st.just("tick"), st.lists(KINDS, min_size=1, max_size=60)), max_size=12)
+"""Requests of such spans, and the passing of a minute."""
+
+
+def spans_of(kinds: list[str], first: int, now_ns: int) -> bytes:
+    """A request with a span of each kind."""
+    model = {"good": "prices", "future": "prices", "timeless": "prices", "old": "prices", "featureless": "prices"}
+    ends_ns = {"future": now_ns + 6 * MINUTE_NS, "timeless": 0, "old": now_ns - 60 * MINUTE_NS}
+    spans = []
+    for number, kind in enumerate(kinds, first):
+        attributes: dict[str, Any] = {} if kind == "featureless" else {"ml.feature.size": float(number % 7)}
+        if kind != "nameless":
+            attributes["ml.model.name"] = model.get(kind, kind)
+        end_ns = ends_ns.get(kind, now_ns)
+        spans.append(make_span(attributes, number, start_time_unix_nano=0, end_time_unix_nano=end_ns))
+    return make_request(spans).SerializeToString()
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS)
+def test_every_span_has_one_fate(steps: list[str | list[str]]) -> None:
+    """For any mix of spans, in any order, the sums hold after each request, and each kind met its own fate."""
+    with pytest.MonkeyPatch.context() as patch:
+        poison_windows(patch)
+        watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices"), baseline_of(ROWS, "poison")])
+        sent: Counter[str] = Counter()
+        for step in steps:
+            if isinstance(step, str):
+                watched.clock.advance(60)
+                watched.pipeline.tick(revise=True)
+            else:
+                receipt = watched.pipeline.accept(spans_of(step, sent.total(), watched.clock.now_ns()))
+                sent.update(step)
+                refused = [kind for kind in step if kind in {"future", "timeless", "poison"}]
+                assert receipt.rejected_spans == len(refused)
+                assert bool(receipt.message) == bool(refused)
+            watched.assert_ledger_holds()
+        watched.pipeline.drain()
+        watched.assert_ledger_holds()
+    assert watched.spans(SpanOutcome.RECEIVED) == sent.total()
+    assert watched.spans(SpanOutcome.IGNORED, SpanReason.NOT_FEATURE_BEARING) == sent["nameless"] + sent["featureless"]
+    assert watched.spans(SpanOutcome.REJECTED, SpanReason.FUTURE) == sent["future"]
+    assert watched.spans(SpanOutcome.REJECTED, SpanReason.NO_TIMESTAMP) == sent["timeless"]
+    assert watched.spans(SpanOutcome.QUARANTINED, SpanReason.EXCEPTION) == sent["poison"]
+    assert watched.spans(SpanOutcome.ACCEPTED) == sent["good"] + sent["old"] + sent["unknown"]
+    assert sum(batch.rows.num_rows for batch in watched.predictions) == watched.spans(SpanOutcome.ACCEPTED)
+    assert watched.telemetry.pending_rows.value() == (sent["unknown"] if sent["unknown"] < 100 else 0)
+    assert watched.telemetry.rows.value(outcome=RowOutcome.LATE) <= sent["old"]
+
+
+def test_poisonous_rows_leave_other_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that windows cannot count is quarantined; the other batch of its request and later ones are counted."""
+    poison_windows(monkeypatch)
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices"), baseline_of(ROWS, "poison")])
+    receipt = watched.pipeline.accept(spans_of(["poison", "good", "poison", "good", "good"], 0, START_NS))
+    assert receipt.rejected_spans == 2
+    assert "2 spans quarantined" in receipt.message
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 3
+    assert watched.telemetry.quarantined_batches.value() == 1
+    watched.send([{"size": 1.0}] * 4)
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 7
+    assert sum(batch.rows.num_rows for batch in watched.predictions) == 7, "quarantined rows are no predictions"
+    watched.assert_ledger_holds()
+
+
+def test_poisonous_evaluation_leaves_other_models_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose windows cannot be evaluated keeps its rows counted; the others are evaluated, tick after tick."""
+    evaluate = Detector.evaluate
+
+    def evaluate_unless_poison(self: Detector, windows: list[WindowCounts]) -> Evaluation:
+        if self._key.model == "poison":
+            raise Indigestible("windows")
+        return evaluate(self, windows)
+
+    monkeypatch.setattr(Detector, "evaluate", evaluate_unless_poison)
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "poison"), baseline_of(ROWS, "prices")])
+    for minute in range(4):
+        for model in ("poison", "prices"):
+            receipt = watched.send([{"size": 0.5}] * 5, START_NS + minute * MINUTE_NS, model=model)
+            assert receipt.rejected_spans == 0
+        watched.clock.advance(60)
+        watched.pipeline.tick(revise=True)
+    watched.clock.advance(600)
+    watched.pipeline.tick(revise=True)
+    watched.pipeline.drain()
+    assert watched.windows_of("poison") == []
+    assert [each.window.name for each in watched.windows_of("prices")] == ["1m", "1m", "1m", "1m", "5m"]
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 40
+    assert watched.spans(SpanOutcome.QUARANTINED, SpanReason.EXCEPTION) == 0
+    watched.assert_ledger_holds()
+
+
+def test_listeners_that_fail_lose_no_rows() -> None:
+    """A fault behind the acknowledgement, in what is exported, does not refuse rows that were counted."""
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
+
+    def fail(_: object) -> None:
+        raise Indigestible("export")
+
+    watched.pipeline._listeners.on_predictions = fail
+    watched.pipeline._listeners.on_evaluated = fail
+    assert watched.send([{"size": 0.5}] * 5).rejected_spans == 0
+    assert watched.send([{"size": 0.5}] * 5, START_NS + 2 * MINUTE_NS).rejected_spans == 0
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 10
+    watched.assert_ledger_holds()
+
+
+def test_request_that_breaks_the_decoder_is_quarantined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in decoding quarantines the whole request, whose spans are still counted; the next one is taken."""
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
+    decode = watched.pipeline._decoder.decode
+
+    def fail_once(*_: object, **__: object) -> None:
+        monkeypatch.setattr(watched.pipeline._decoder, "decode", decode)
+        raise Indigestible("bytes")
+
+    monkeypatch.setattr(watched.pipeline._decoder, "decode", fail_once)
+    receipt = watched.send([{"size": 1.0}] * 3)
+    assert receipt.rejected_spans == 3
+    assert "quarantined" in receipt.message
+    assert watched.spans(SpanOutcome.QUARANTINED, SpanReason.EXCEPTION) == 3
+    assert watched.send([{"size": 1.0}] * 2).rejected_spans == 0
+    watched.assert_ledger_holds()
+
+
+def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When decoding fails and protobuf sees no request either, the sender is told so: there is nothing to count."""
+    watched = WatchedPipeline(CONFIG)
+
+    def fail(*_: object, **__: object) -> None:
+        raise Indigestible("bytes")
+
+    monkeypatch.setattr(watched.pipeline._decoder, "decode", fail)
+    with pytest.raises(MalformedError, match="not an OTLP trace request"):
+        watched.pipeline.accept(b"\xff" * 20)
+    assert watched.spans(SpanOutcome.RECEIVED) == 0
+    watched.assert_ledger_holds()
+
+
+def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest requests are kept, up to so many bytes; one larger than the bound alone is kept."""
+    poison_windows(monkeypatch)
+    monkeypatch.setattr(pipeline_module, "QUARANTINE_BYTES_MAX", 10_000)
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "poison")])
+    requests = [
+        request_of([{"ml.feature.size": 1.0}] * 20, [START_NS] * 20, identity("poison"), 20 * number)
+        for number in range(30)
+    ]
+    for request in requests:
+        watched.pipeline.accept(request)
+    kept = list(watched.pipeline._quarantine.requests)
+    assert kept == requests[-len(kept) :]
+    assert 10_000 - len(requests[0]) < sum(map(len, kept)) == watched.pipeline._quarantine.size_bytes <= 10_000
+    assert watched.telemetry.quarantined_batches.value() == len(kept)
+    assert watched.spans(SpanOutcome.QUARANTINED, SpanReason.EXCEPTION) == 600
+    large = request_of([{"ml.feature.size": 1.0}] * 500, [START_NS] * 500, identity("poison"))
+    watched.pipeline.accept(large)
+    assert list(watched.pipeline._quarantine.requests) == [large]
+    watched.assert_ledger_holds()
+
+
+@pytest.mark.parametrize("error", [Indigestible("rows"), BaselineError("nothing to compare")], ids=["fault", "no use"])
+def test_learning_that_fails_is_tried_again_with_more_rows(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Rows wait until a baseline can be learned; a failure is not met again with each batch, and loses no row."""
+    watched, attempts = WatchedPipeline(CONFIG), []
+    learn = pipeline_module.Learning.learn
+
+    def fail_once(self: pipeline_module.Learning) -> Any:
+        attempts.append(self.rows)
+        if len(attempts) == 1:
+            raise error
+        return learn(self)
+
+    monkeypatch.setattr(pipeline_module.Learning, "learn", fail_once)
+    rows = [{"size": float(number)} for number in range(20)]
+    for _ in range(9):
+        assert watched.send(rows).rejected_spans == 0
+        watched.assert_ledger_holds()
+    assert attempts == [100]
+    assert watched.telemetry.pending_rows.value() == 180
+    assert watched.telemetry.models_without_baseline.value() == 1
+    watched.send(rows)
+    assert attempts == [100, 200]
+    assert watched.telemetry.pending_rows.value() == 0
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 200
+    assert watched.telemetry.models_without_baseline.value() == 0
+    watched.assert_ledger_holds()
+
+
+def test_late_rows_are_counted_as_late() -> None:
+    """Rows older than every window that still takes any are accepted and counted as late, not lost."""
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
+    watched.send([{"size": 1.0}] * 3, START_NS)
+    watched.send([{"size": 1.0}] * 2, START_NS - 30 * MINUTE_NS)
+    watched.send([{"size": 1.0}] * 4, START_NS - 9 * MINUTE_NS - 30 * SECOND_NS)
+    assert watched.telemetry.rows.value(outcome=RowOutcome.LATE) == 2
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 7
+    watched.assert_ledger_holds()
