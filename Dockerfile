@@ -32,7 +32,7 @@ ENV PATH=/opt/driftmeter/bin:$PATH \
 USER 10001:10001
 # Compiles now what would be compiled at the first start, so that a read-only container starts in seconds.
 RUN ["python", "-m", "driftmeter", "warm-up"]
-EXPOSE 4317 9464
+EXPOSE 4317 4318 9464
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["python", "-I", "-c", \
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9464/readyz', timeout=3)"]
 ENTRYPOINT ["driftmeter"]

@@ -1,18 +1,21 @@
-"""What a trace request decodes to, by protobuf's own parser and plain Python: slow, and easy to check by reading."""
+"""What a request decodes to, by protobuf's own parser and plain Python: slow, and easy to check by reading."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoded
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.request import Signal
 
 CONFIG = AttributesConfig()
 _PREFIXES = {
@@ -26,6 +29,12 @@ _EXACT = {CONFIG.model_name, CONFIG.model_version, CONFIG.model_stage, CONFIG.pr
 _BEARING = ("feature.", "prediction.", "label.")
 
 Row = dict[str, Any]
+OtlpRequest = ExportTraceServiceRequest | ExportLogsServiceRequest
+REQUESTS: dict[Signal, type[OtlpRequest]] = {
+    Signal.TRACES: ExportTraceServiceRequest,
+    Signal.LOGS: ExportLogsServiceRequest,
+}
+"""The message of each signal."""
 
 
 @dataclass
@@ -33,44 +42,100 @@ class Expected:
     """What a request should decode to."""
 
     batches: dict[ModelKey, list[Row]] = field(default_factory=dict)
+    spans: dict[ModelKey, int] = field(default_factory=dict)
     mismatches: dict[ModelKey, dict[str, list[int]]] = field(default_factory=dict)
     received: int = 0
     ignored: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
 
 
-def parse(data: bytes) -> ExportTraceServiceRequest | None:
+def parse(data: bytes, signal: Signal = Signal.TRACES) -> OtlpRequest | None:
     """The request, or None when protobuf refuses it."""
     try:
-        return ExportTraceServiceRequest.FromString(data)
+        return REQUESTS[signal].FromString(data)
     except DecodeError:
         return None
 
 
-def expect(request: ExportTraceServiceRequest, not_after_ns: int = 2**63 - 1) -> Expected:
+def entries_of(request: OtlpRequest) -> Iterator[tuple[Span | LogRecord, tuple[Iterable[KeyValue], ...]]]:
+    """All spans or log records, each with the attributes of its resource, its scope and its own."""
+    if isinstance(request, ExportTraceServiceRequest):
+        for resource_spans in request.resource_spans:
+            for scope_spans in resource_spans.scope_spans:
+                for span in scope_spans.spans:
+                    yield (
+                        span,
+                        (resource_spans.resource.attributes, scope_spans.scope.attributes, span.attributes),
+                    )
+    else:
+        for resource_logs in request.resource_logs:
+            for scope_logs in resource_logs.scope_logs:
+                for record in scope_logs.log_records:
+                    yield (
+                        record,
+                        (resource_logs.resource.attributes, scope_logs.scope.attributes, record.attributes),
+                    )
+
+
+def expect(request: OtlpRequest, not_after_ns: int = 2**63 - 1) -> Expected:
     """What the request should decode to, with default names and nothing known about kinds."""
     result = Expected()
     values: dict[ModelKey, list[dict[str, AnyValue]]] = {}
-    for resource_spans in request.resource_spans:
-        for scope_spans in resource_spans.scope_spans:
-            for span in scope_spans.spans:
-                result.received += 1
-                levels = (resource_spans.resource.attributes, scope_spans.scope.attributes, span.attributes)
-                merged = {each.key: each.value for level in levels for each in level}
-                columns = {name: value for key, value in merged.items() if (name := column_name(key))}
-                key = ModelKey(*(text(merged.get(f"ml.model.{part}")) or "" for part in ("name", "version", "stage")))
-                if not key.model or not any(name.startswith(_BEARING) for name in columns):
-                    result.ignored += 1
-                elif reason := _refusal(span, not_after_ns):
-                    result.rejected[reason] = result.rejected.get(reason, 0) + 1
-                else:
-                    result.batches.setdefault(key, []).append(_fixed(span, merged))
-                    values.setdefault(key, []).append(columns)
+    for entry, levels in entries_of(request):
+        result.received += 1
+        merged = {each.key: each.value for level in levels for each in level}
+        columns = {name: value for key, value in merged.items() if (name := column_name(key))}
+        key = ModelKey(*(text(merged.get(f"ml.model.{part}")) or "" for part in ("name", "version", "stage")))
+        if not key.model or not any(name.startswith(_BEARING) for name in columns):
+            result.ignored += 1
+            continue
+        prediction_id = merged.get("ml.prediction.id", AnyValue())
+        reason = _refusal(time_of(entry), not_after_ns) or array_fault([*columns.values(), prediction_id])
+        if reason:
+            result.rejected[reason] = result.rejected.get(reason, 0) + 1
+            continue
+        rows = rows_in([*columns.values(), prediction_id])
+        if rows == 0:
+            result.ignored += 1
+            continue
+        result.spans[key] = result.spans.get(key, 0) + 1
+        for index in range(rows):
+            row = {**_fixed(entry), "row_index": index, "prediction_id": text(element(prediction_id, index))}
+            result.batches.setdefault(key, []).append(row)
+            values.setdefault(key, []).append({name: element(value, index) for name, value in columns.items()})
     kinds: dict[tuple[str, str], dict[str, str]] = {}
     for key, spans in values.items():
         known = kinds.setdefault((key.model, key.version), {})
         result.mismatches[key] = _add_columns(result.batches[key], spans, known)
     return result
+
+
+def is_array(value: AnyValue) -> bool:
+    """Whether a value is an array."""
+    return value.WhichOneof("value") == "array_value"
+
+
+def element(value: AnyValue, index: int) -> AnyValue:
+    """The value in one row: an array's element, or the same in all rows."""
+    return value.array_value.values[index] if is_array(value) else value
+
+
+def array_fault(values: Iterable[AnyValue]) -> str | None:
+    """Why values cannot be rows of one table."""
+    lengths = {len(value.array_value.values) for value in values if is_array(value)}
+    return "too_many_elements" if max(lengths, default=0) > 65_535 else "array_lengths" if len(lengths) > 1 else None
+
+
+def rows_in(values: Iterable[AnyValue]) -> int:
+    """How many rows values of one span make."""
+    return next((len(value.array_value.values) for value in values if is_array(value)), 1)
+
+
+def time_of(entry: Span | LogRecord) -> int:
+    """Event time: a span's end, and when a log record's event was or was seen."""
+    return (
+        entry.end_time_unix_nano if isinstance(entry, Span) else entry.time_unix_nano or entry.observed_time_unix_nano
+    )
 
 
 def column_name(key: str) -> str | None:
@@ -105,24 +170,28 @@ def double_text(value: float) -> str:
     return repr(value).replace("e-0", "e-")
 
 
-def _refusal(span: Span, not_after_ns: int) -> str | None:
-    if span.end_time_unix_nano == 0:
+def _refusal(time_ns: int, not_after_ns: int) -> str | None:
+    if time_ns == 0:
         return "no_timestamp"
-    return "future" if span.end_time_unix_nano > not_after_ns else None
+    return "future" if time_ns > not_after_ns else None
 
 
-def _fixed(span: Span, merged: Mapping[str, AnyValue]) -> Row:
-    start, end = span.start_time_unix_nano, span.end_time_unix_nano
+def _fixed(entry: Span | LogRecord) -> Row:
+    start, error, state = 0, False, ""
+    if isinstance(entry, Span):
+        start, state = entry.start_time_unix_nano, entry.trace_state
+        error = entry.status.code == Status.STATUS_CODE_ERROR
+    end = time_of(entry)
     return {
         "event_time": end,
         "row_index": 0,
-        "trace_id": span.trace_id if len(span.trace_id) == 16 and any(span.trace_id) else b"",
-        "span_id": span.span_id if len(span.span_id) == 8 and any(span.span_id) else b"",
-        "prediction_id": text(merged.get("ml.prediction.id")),
+        "trace_id": entry.trace_id if len(entry.trace_id) == 16 and any(entry.trace_id) else b"",
+        "span_id": entry.span_id if len(entry.span_id) == 8 and any(entry.span_id) else b"",
+        "prediction_id": None,
         "duration": end - start if 0 < start <= end else 0,
-        "error": span.status.code == Status.STATUS_CODE_ERROR,
-        "weight": weight(span.trace_state),
-        "dropped_attributes_count": span.dropped_attributes_count,
+        "error": error,
+        "weight": weight(state),
+        "dropped_attributes_count": entry.dropped_attributes_count,
     }
 
 

@@ -1,4 +1,4 @@
-"""OTLP trace requests for tests and benchmarks: usual ones, and every legal and illegal form of the wire format."""
+"""OTLP requests for tests and benchmarks: usual ones, and every legal and illegal form of the wire format."""
 
 import random
 import struct
@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 Scalar = str | bool | int | float | bytes | None | AnyValue
@@ -40,6 +42,11 @@ def attribute(key: str, value: Scalar) -> KeyValue:
     return result
 
 
+def array(*values: Scalar) -> AnyValue:
+    """An array of values of any types."""
+    return AnyValue(array_value=ArrayValue(values=[attribute("", value).value for value in values]))
+
+
 def make_span(attributes: Mapping[str, Scalar] | Sequence[KeyValue], number: int = 0, **fields: Any) -> Span:
     """A span of 5 ms with ids made from `number`; `fields` are further fields of the message."""
     pairs = [attribute(*item) for item in attributes.items()] if isinstance(attributes, Mapping) else attributes
@@ -67,6 +74,58 @@ def make_request(
     scope_spans.scope.attributes.extend(attribute(*item) for item in (scope or {}).items())
     scope_spans.spans.extend(spans)
     return request
+
+
+def make_record(attributes: Mapping[str, Scalar] | Sequence[KeyValue], number: int = 0, **fields: Any) -> LogRecord:
+    """A log record with the ids of the span of that number; `fields` are further fields of the message."""
+    span = make_span(attributes, number)
+    usual = {
+        "trace_id": span.trace_id,
+        "span_id": span.span_id,
+        "time_unix_nano": span.end_time_unix_nano,
+        "observed_time_unix_nano": span.end_time_unix_nano + 1_000,
+        "body": {"string_value": "predicted"},
+    }
+    return LogRecord(attributes=span.attributes, **{**usual, **fields})
+
+
+def make_logs(
+    records: Sequence[LogRecord],
+    resource: Mapping[str, Scalar] | None = None,
+    scope: Mapping[str, Scalar] | None = None,
+) -> ExportLogsServiceRequest:
+    """A request of log records with one resource and one scope."""
+    request = ExportLogsServiceRequest()
+    resource_logs = request.resource_logs.add()
+    resource_logs.resource.attributes.extend(attribute(*item) for item in (resource or {}).items())
+    scope_logs = resource_logs.scope_logs.add()
+    scope_logs.scope.attributes.extend(attribute(*item) for item in (scope or {}).items())
+    scope_logs.log_records.extend(records)
+    return request
+
+
+def batched_request(spans: int = 100, elements: int = 100, seed: int = 1) -> bytes:
+    """What a model server sends for batches: arrays of 16 doubles, 4 strings and one prediction in each span."""
+    random_ = random.Random(seed)  # noqa: S311 - repeatable.
+    categories = ("AA", "United Airlines", "EWR", "Los Angeles", "monday")
+    return make_request(
+        [
+            make_span(
+                {
+                    "ml.model.name": "flights",
+                    "ml.model.version": "v3",
+                    **{key: array(*(random_.gauss(0.0, 1.0) for _ in range(elements))) for key in USUAL_NUMBERS},
+                    **{key: array(*(random_.choice(categories) for _ in range(elements))) for key in USUAL_TEXTS},
+                    "ml.prediction.late": array(*(random_.random() for _ in range(elements))),
+                },
+                number,
+                trace_id=random_.randbytes(16),
+                span_id=random_.randbytes(8),
+            )
+            for number in range(spans)
+        ],
+        resource={"service.name": "scorer"},
+    ).SerializeToString()
 
 
 def usual_request(spans: int = 1_000, seed: int = 1) -> bytes:
@@ -149,12 +208,14 @@ def field(number: int, wire: int, content: bytes) -> bytes:
     return head + varint(len(content)) + content if wire == 2 else head + content
 
 
-def unusual_request(random_: random.Random, *, faults: float = 0.0) -> bytes:
+def unusual_request(
+    random_: random.Random, *, faults: float = 0.0, descriptor: Descriptor = ExportTraceServiceRequest.DESCRIPTOR
+) -> bytes:
     """A request written field by field: any order, repeated and unknown fields, long numbers, wrong wire types.
 
     `faults` is the probability that a field has something no parser accepts.
     """
-    return _message(ExportTraceServiceRequest.DESCRIPTOR, random_, faults, 0)
+    return _message(descriptor, random_, faults, 0)
 
 
 def _message(descriptor: Descriptor, random_: random.Random, faults: float, depth: int) -> bytes:
@@ -167,10 +228,15 @@ def _message(descriptor: Descriptor, random_: random.Random, faults: float, dept
     if descriptor.name == "Span":
         chosen += [descriptor.fields_by_name["attributes"]] * random_.randint(0, 6)
         chosen += [descriptor.fields_by_name["end_time_unix_nano"]]
+    elif descriptor.name == "LogRecord":
+        chosen += [descriptor.fields_by_name["attributes"]] * random_.randint(0, 6)
+        chosen += [descriptor.fields_by_name[random_.choice(("time_unix_nano", "observed_time_unix_nano"))]]
     elif descriptor.name == "KeyValue":
         chosen = [descriptor.fields_by_name[name] for name in ("key", "value")] + chosen[: random_.choice((0, 0, 2))]
     elif descriptor.name == "AnyValue":
         chosen = random_.choices(fields[:5] + fields, k=random_.choice((0, 1, 1, 1, 1, 2)))
+    elif descriptor.name == "ArrayValue" and not few:  # Mostly alike, so that spans with several are accepted.
+        chosen = [descriptor.fields_by_name["values"]] * random_.choice((0, 1, 2, 2, 2, 2, 3))
     parts = [_field(each, random_, faults, depth) for each in chosen]
     if random_.random() < 0.2:
         parts.append(_unknown(random_, faults, 0))

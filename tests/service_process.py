@@ -54,12 +54,14 @@ class ServiceProcess:
 
     Attributes:
         program: Its process and log.
-        otlp: `host:port` that takes traces.
+        otlp: `host:port` that takes OTLP/gRPC.
+        otlp_http: `host:port` that takes OTLP/HTTP; None when the configuration turns it off.
         pages: `http://host:port` of its pages.
     """
 
     program: Program
     otlp: str
+    otlp_http: str | None
     pages: str
 
     def metrics(self) -> Metrics:
@@ -82,7 +84,9 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration, with free loopback ports where it names none."""
     export = dict(config.get("export", {}))
     export.setdefault("scrape", {"listen": f"{LOOPBACK}:{free_port()}"})
-    ingest = {"listen": f"{LOOPBACK}:{free_port()}", **config.get("ingest", {})}
+    ingest = dict(config.get("ingest", {}))
+    for protocol in ("grpc", "http"):
+        ingest.setdefault(protocol, {"listen": f"{LOOPBACK}:{free_port()}"})
     return {**config, "ingest": ingest, "export": export}
 
 
@@ -100,7 +104,8 @@ def run_service(config: Mapping[str, Any], directory: Path) -> Iterator[ServiceP
     pages = f"http://{whole['export']['scrape']['listen']}"
     command = [*DRIFTMETER, "serve", "--config", str(file)]
     with running(command, directory / "driftmeter.log", lambda: answers(f"{pages}/readyz")) as program:
-        yield ServiceProcess(program, whole["ingest"]["listen"], pages)
+        ingest = whole["ingest"]
+        yield ServiceProcess(program, ingest["grpc"]["listen"], ingest["http"]["listen"], pages)
 
 
 def driftmeter(*arguments: str | Path, timeout_seconds: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:

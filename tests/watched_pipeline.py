@@ -14,6 +14,7 @@ from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
+from driftmeter.model.request import Request, Signal
 from driftmeter.model.windows import parse_window
 from driftmeter.pipeline import Listeners, Pipeline
 from driftmeter.telemetry.metrics import SpanOutcome, Telemetry
@@ -71,7 +72,7 @@ class WatchedPipeline:
         times = [ends_ns] * len(rows) if isinstance(ends_ns, int) else ends_ns
         request = request_of(keyed, times, identity(**{"model": "prices", **model}), self._sent)
         self._sent += len(rows)
-        return self.pipeline.accept(request)
+        return self.pipeline.accept(Request(Signal.TRACES, request))
 
     def windows_of(self, model: str = "prices", version: str = "", stage: str = "") -> list[EvaluatedWindow]:
         """Evaluations of one model's windows, in order."""

@@ -9,8 +9,8 @@ import ctypes
 import logging
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,9 +23,11 @@ from driftmeter.export.counters import bucket_durations
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.export.exporter import Exporter
 from driftmeter.export.exporter import warm_up as warm_up_export
-from driftmeter.ingest.server import OtlpServer
+from driftmeter.ingest.receiver import Receiver
+from driftmeter.ingest.worker import Worker
 from driftmeter.model.predictions import Predictions
 from driftmeter.model.receipt import Receipt
+from driftmeter.model.request import Request
 from driftmeter.pipeline import Listeners, Pipeline
 from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import Telemetry
@@ -60,7 +62,7 @@ class Service:
     def __post_init__(self) -> None:
         self.telemetry = Telemetry(__version__)
         self._ready = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pipeline")
+        self._worker = Worker("pipeline")
         self._exporter = Exporter(
             self.config.export,
             self.telemetry,
@@ -75,7 +77,7 @@ class Service:
             self.clock,
             Listeners(self._count_predictions, self._publish),
         )
-        self._server = OtlpServer(self.config.ingest, self._accept, self.telemetry)
+        self._receiver = Receiver(self.config.ingest, self._accept, self.telemetry, self.clock)
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -84,13 +86,16 @@ class Service:
         await self._exporter.start()
         await self._run(warm_up_export)
         await self._run(self._pipeline.warm_up)
-        await self._server.start()
+        await self._receiver.start()
         self._ticking = asyncio.create_task(self._tick())
         self._ready = True
         _LOG.info(
             "ready",
             extra=fields(
-                version=__version__, otlp=self.config.ingest.listen, metrics=self.config.export.scrape.listen or "off"
+                version=__version__,
+                otlp_grpc=_address(self.config.ingest.grpc.listen, self.grpc_port),
+                otlp_http=_address(self.config.ingest.http.listen, self.http_port),
+                metrics=self.config.export.scrape.listen or "off",
             ),
         )
 
@@ -101,24 +106,29 @@ class Service:
     async def stop(self) -> None:
         """Stop in the order of the data: take no more, evaluate what is left, send it. Safe to call twice."""
         self._ready = False
-        await self._server.stop(GRACE_SECONDS)
+        await self._receiver.stop(GRACE_SECONDS)
         if self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None
             await self.drain()
             await self._exporter.stop(GRACE_SECONDS)
-        self._thread.shutdown()
+        self._worker.close()
 
     @property
-    def otlp_port(self) -> int:
-        """The port that OTLP requests are taken on."""
-        return self._server.port
+    def grpc_port(self) -> int:
+        """The port that OTLP/gRPC is taken on; 0 when it is not."""
+        return self._receiver.grpc_port
 
-    async def _accept(self, request: bytes) -> Receipt:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._pipeline.accept, request)
+    @property
+    def http_port(self) -> int:
+        """The port that OTLP/HTTP is taken on; 0 when it is not."""
+        return self._receiver.http_port
+
+    async def _accept(self, request: Request) -> Receipt:
+        return await self._worker.run(partial(self._pipeline.accept, request))
 
     async def _run(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        await self._worker.run(work)
 
     async def _tick(self) -> None:
         ticks = 0
@@ -138,6 +148,11 @@ class Service:
         errors = pc.sum(rows.column("error")).as_py() or 0
         counts, seconds = bucket_durations(durations_ns)
         self._exporter.counters.add_predictions(batch.key, rows.num_rows, errors, counts, seconds)
+
+
+def _address(listen: str | None, port: int) -> str:
+    """Where something listens, also where its configuration says port 0."""
+    return "off" if listen is None else f"{listen.rpartition(':')[0]}:{port}"
 
 
 def keep_freed_memory() -> None:

@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Iterator
+from typing import get_args
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from driftmeter.config import Config
 
@@ -31,25 +33,35 @@ def document() -> str:
 
 def _parts(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield name, field.annotation
-            for below, part in _parts(field.annotation):
-                yield f"{name}.{below}", part
+        part = _part(field.annotation)
+        if part is not None:
+            yield name, part
+            for below, inner in _parts(part):
+                yield f"{name}.{below}", inner
+
+
+def _part(annotation: object) -> type[BaseModel] | None:
+    """The part of the configuration that a field holds, be it null by default; None for plain fields."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def _section(path: str, part: type[BaseModel]) -> str:
     lines = [f"\n## {path}\n\n{_words(part.__doc__ or '')}\n\n| field | default | meaning |\n|---|---|---|\n"]
     for name, field in part.model_fields.items():
-        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            default = yaml.safe_dump(_plain(field.get_default(call_default_factory=True)), default_flow_style=True)
-            lines.append(
-                f"| `{name}` | `{default.removesuffix('...' + chr(10)).strip()}` | {_words(field.description)} |\n"
-            )
+        if not isinstance(field.get_default(call_default_factory=True), BaseModel):
+            lines.append(f"| `{name}` | {_default(field)} | {_words(field.description)} |\n")
     return "".join(lines)
 
 
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    text = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True)
+    return f"`{text.removesuffix('...' + chr(10)).strip()}`"
 
 
 def _words(text: str | None) -> str:

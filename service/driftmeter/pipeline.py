@@ -11,13 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from driftmeter.baseline.book import BaselineBook
 from driftmeter.baseline.learning import Learning
 from driftmeter.clock import Clock
+from driftmeter.columnar.count import count_entries
 from driftmeter.columnar.decoder import Decoded, Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.config import Config
@@ -27,6 +31,7 @@ from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
+from driftmeter.model.request import Request
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_duration_ns
 from driftmeter.summary.fold import warm_up as warm_up_fold
@@ -79,7 +84,7 @@ class Pipeline:
         self._clock = clock
         self._listeners = listeners
         self._kinds = KindBook()
-        self._decoder = Decoder(config.attributes, self._kinds)
+        self._decoder = Decoder(config.attributes, self._kinds, self._has_baseline)
         self._models: dict[ModelKey, _Scored | Learning] = {}
         self._quarantine = _Quarantine()
         self._max_future_ns = parse_duration_ns(config.window.max_future)
@@ -90,8 +95,8 @@ class Pipeline:
         self._decoder.warm_up()
         warm_up_fold()
 
-    def accept(self, request: bytes) -> Receipt:
-        """Take one OTLP trace request; raises MalformedError when it is none."""
+    def accept(self, request: Request) -> Receipt:
+        """Take one OTLP request; raises MalformedError when it is none."""
         try:
             decoded = self._decode(request)
         except MalformedError:
@@ -105,7 +110,7 @@ class Pipeline:
                 self._add(batch)
             except Exception as error:  # noqa: BLE001 - as above, for one batch of the request.
                 self._quarantine_batch(batch, error)
-                failed += batch.rows.num_rows
+                failed += _spans_in(batch)
         if failed:
             self._keep(request)
         rejected = sum(decoded.rejected.values()) + failed
@@ -130,9 +135,13 @@ class Pipeline:
                 with _contained("the last windows were not closed", key):
                     self._evaluate(key, state, state.windows.drain(everything=self._by_data))
 
-    def _decode(self, request: bytes) -> Decoded:
+    def _has_baseline(self, key: ModelKey) -> bool:
+        return self._baselines.find(key.model, key.version) is not None
+
+    def _decode(self, request: Request) -> Decoded:
         not_after_ns = None if self._by_data else self._clock.now_ns() + self._max_future_ns
-        decoded = self._decoder.decode(request, not_after_ns=not_after_ns)
+        decode = partial(self._decoder.decode, request.body, request.signal, not_after_ns=not_after_ns)
+        decoded = decode()
         new = [batch.key for batch in decoded.batches if batch.key not in self._models]
         if not new:
             return decoded
@@ -140,22 +149,22 @@ class Pipeline:
         known = [baseline for key in new if (baseline := self._baselines.find(key.model, key.version))]
         for baseline in known:
             self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
-        return self._decoder.decode(request, not_after_ns=not_after_ns) if known else decoded
+        return decode() if known else decoded
 
     def _add(self, batch: Predictions) -> None:
         state = self._models.get(batch.key) or self._start(batch.key)
-        rows, late, due = batch.rows.num_rows, 0, list[WindowCounts]()
+        spans, late, due = _spans_in(batch), 0, list[WindowCounts]()
         if isinstance(state, Learning):
             state.add(batch)
         else:
             late, due = state.windows.add(batch, self._clock.now_ns())
         with self._telemetry.moving():
-            self._telemetry.in_flight_spans.add(-rows)
-            self._telemetry.spans.add(rows, outcome=SpanOutcome.ACCEPTED, reason="")
+            self._telemetry.in_flight_spans.add(-spans)
+            self._telemetry.spans.add(spans, outcome=SpanOutcome.ACCEPTED, reason="")
             if isinstance(state, Learning):
-                self._telemetry.pending_rows.add(rows)
+                self._telemetry.pending_rows.add(spans)
             else:
-                self._count_rows(rows, late)
+                self._count_folded(batch, spans, late)
         with _contained("predictions were not counted for export", batch.key):
             self._listeners.on_predictions(batch)
         if not isinstance(state, Learning):
@@ -205,9 +214,10 @@ class Pipeline:
 
     def _fold_waiting(self, batch: Predictions, state: _Scored) -> None:
         late, due = state.windows.add(batch, self._clock.now_ns())
+        spans = _spans_in(batch)
         with self._telemetry.moving():
-            self._telemetry.pending_rows.add(-batch.rows.num_rows)
-            self._count_rows(batch.rows.num_rows, late)
+            self._telemetry.pending_rows.add(-spans)
+            self._count_folded(batch, spans, late)
         self._after_fold(batch, state, due)
 
     def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
@@ -244,12 +254,14 @@ class Pipeline:
             telemetry.spans.add(decoded.ignored, outcome=SpanOutcome.IGNORED, reason=SpanReason.NOT_FEATURE_BEARING)
             for reason, spans in decoded.rejected.items():
                 telemetry.spans.add(spans, outcome=SpanOutcome.REJECTED, reason=reason)
-            telemetry.in_flight_spans.add(sum(batch.rows.num_rows for batch in decoded.batches))
+            telemetry.in_flight_spans.add(decoded.accepted)
         for reason, values in decoded.dropped_values.items():
             telemetry.values_dropped.add(values, reason=reason)
 
-    def _count_rows(self, rows: int, late: int) -> None:
-        self._telemetry.rows.add(rows - late, outcome=RowOutcome.COUNTED)
+    def _count_folded(self, batch: Predictions, spans: int, late_rows: int) -> None:
+        """Count the spans of a batch of which so many rows, the oldest, were late."""
+        late = late_rows if spans == batch.rows.num_rows else _spans_in_oldest(batch, late_rows)
+        self._telemetry.rows.add(spans - late, outcome=RowOutcome.COUNTED)
         self._telemetry.rows.add(late, outcome=RowOutcome.LATE)
 
     def _note_unknown_columns(self, batch: Predictions, state: _Scored) -> None:
@@ -271,8 +283,8 @@ class Pipeline:
                 lag_seconds, model=key.model, version=key.version, stage=key.stage
             )
 
-    def _quarantine_request(self, request: bytes, error: Exception) -> Receipt:
-        spans = _count_spans(request)
+    def _quarantine_request(self, request: Request, error: Exception) -> Receipt:
+        spans = count_entries(request)
         with self._telemetry.moving():
             self._telemetry.spans.add(spans, outcome=SpanOutcome.RECEIVED, reason="")
             self._telemetry.spans.add(spans, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
@@ -281,15 +293,17 @@ class Pipeline:
         return Receipt(spans, "quarantined after an internal error; the service's log says more")
 
     def _quarantine_batch(self, batch: Predictions, error: Exception) -> None:
-        rows = batch.rows.num_rows
+        spans = _spans_in(batch)
         with self._telemetry.moving():
-            self._telemetry.in_flight_spans.add(-rows)
-            self._telemetry.spans.add(rows, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
+            self._telemetry.in_flight_spans.add(-spans)
+            self._telemetry.spans.add(spans, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
         _LOG.error(
-            "batch quarantined after an internal error", exc_info=error, extra=fields(model=batch.key.model, spans=rows)
+            "batch quarantined after an internal error",
+            exc_info=error,
+            extra=fields(model=batch.key.model, spans=spans),
         )
 
-    def _keep(self, request: bytes) -> None:
+    def _keep(self, request: Request) -> None:
         self._quarantine.add(request)
         self._telemetry.quarantined_batches.set(len(self._quarantine.requests))
 
@@ -298,14 +312,14 @@ class Pipeline:
 class _Quarantine:
     """The newest requests that could not be digested, at most `QUARANTINE_BYTES_MAX`, but always the last one."""
 
-    requests: deque[bytes] = field(default_factory=deque)
+    requests: deque[Request] = field(default_factory=deque)
     size_bytes: int = 0
 
-    def add(self, request: bytes) -> None:
+    def add(self, request: Request) -> None:
         self.requests.append(request)
-        self.size_bytes += len(request)
+        self.size_bytes += len(request.body)
         while len(self.requests) > 1 and self.size_bytes > QUARANTINE_BYTES_MAX:
-            self.size_bytes -= len(self.requests.popleft())
+            self.size_bytes -= len(self.requests.popleft().body)
 
 
 @contextmanager
@@ -320,10 +334,20 @@ def _contained(what: str, key: ModelKey) -> Iterator[None]:
 _SCORED_PREFIXES = ("feature.", "prediction.", "probability.")
 
 
-def _count_spans(request: bytes) -> int:
-    """Spans of a request as protobuf sees it; raises MalformedError when it sees none."""
-    try:
-        parsed = ExportTraceServiceRequest.FromString(request)
-    except DecodeError as error:
-        raise MalformedError(f"not an OTLP trace request: {error}") from error
-    return sum(len(scope.spans) for resource in parsed.resource_spans for scope in resource.scope_spans)
+def _spans_in(batch: Predictions) -> int:
+    """Spans of a batch: each has one row numbered 0, and more when it has arrays."""
+    return len(batch.rows) - int(np.count_nonzero(_row_index(batch)))
+
+
+def _spans_in_oldest(batch: Predictions, rows: int) -> int:
+    """Spans that the oldest rows of a batch belong to. Rows of one span are equally old, so these are whole spans."""
+    if not rows:
+        return 0
+    times_ns = pc.cast(batch.rows.column("event_time"), pa.int64()).to_numpy()
+    newest_ns = np.partition(times_ns, rows - 1)[rows - 1]
+    return int(np.count_nonzero((times_ns <= newest_ns) & (_row_index(batch) == 0)))
+
+
+def _row_index(batch: Predictions) -> npt.NDArray[np.uint16]:
+    index: npt.NDArray[np.uint16] = batch.rows.column("row_index").to_numpy()
+    return index

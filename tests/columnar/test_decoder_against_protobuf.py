@@ -9,16 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from decode_oracle import comparable, decoded_rows, expect, parse
+from decode_oracle import REQUESTS, comparable, decoded_rows, expect, parse
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.errors import MalformedError
+from driftmeter.model.request import Signal
 from otlp_samples import (
     Scalar,
+    array,
     attribute,
+    batched_request,
     damage,
     field,
+    make_logs,
+    make_record,
     make_request,
     make_span,
     unusual_request,
@@ -27,17 +32,27 @@ from otlp_samples import (
 )
 
 SEEDS = st.integers(0, 2**48)
+SIGNALS = st.sampled_from(Signal)
 
 
-def check(data: bytes) -> bool:
+def usual_logs(records: int) -> bytes:
+    """Log records with features, labels and an array."""
+    attributes: dict[str, Scalar] = {"ml.feature.a": 1.5, "ml.label.late": True, "ml.feature.b": array("x", None)}
+    return make_logs(
+        [make_record(attributes, number, flags=1, severity_number=9) for number in range(records)],
+        {"ml.model.name": "m"},
+    ).SerializeToString()
+
+
+def check(data: bytes, signal: Signal = Signal.TRACES) -> bool:
     """Compare both decoders; return whether they accept."""
-    request = parse(data)
+    request = parse(data, signal)
     decoder = Decoder(AttributesConfig(), KindBook())
     if request is None:
         with pytest.raises(MalformedError):
-            decoder.decode(data)
+            decoder.decode(data, signal)
         return False
-    decoded, expected = decoder.decode(data), expect(request)
+    decoded, expected = decoder.decode(data, signal), expect(request)
     assert (decoded.received, decoded.ignored, dict(decoded.rejected)) == (
         expected.received,
         expected.ignored,
@@ -49,9 +64,10 @@ def check(data: bytes) -> bool:
         assert comparable(rows[key]) == comparable(wanted)
     mismatches = {batch.key: {name: list(rows) for name, rows in batch.mismatches.items()} for batch in decoded.batches}
     assert mismatches == expected.mismatches
-    assert sum(len(batch.rows) for batch in decoded.batches) + decoded.ignored + sum(decoded.rejected.values()) == (
-        decoded.received
+    assert {batch.key: spans for batch, spans in zip(decoded.batches, decoded.batch_spans, strict=True)} == (
+        expected.spans
     )
+    assert decoded.accepted + decoded.ignored + sum(decoded.rejected.values()) == decoded.received
     return True
 
 
@@ -61,33 +77,60 @@ def test_usual_request_decodes_to_the_same_values() -> None:
 
 
 @settings(max_examples=1_000, deadline=None)
-@given(SEEDS)
-def test_unusual_forms_decode_to_the_same_values(seed: int) -> None:
+@given(SEEDS, SIGNALS)
+def test_unusual_forms_decode_to_the_same_values(seed: int, signal: Signal) -> None:
     """Field order, repeats, unknown fields, merged messages and long numbers make no difference."""
-    assert check(unusual_request(random.Random(seed)))
+    assert check(unusual_request(random.Random(seed), descriptor=REQUESTS[signal].DESCRIPTOR), signal)
 
 
 @settings(max_examples=700, deadline=None)
-@given(SEEDS)
-def test_faulty_fields_are_refused_alike(seed: int) -> None:
+@given(SEEDS, SIGNALS)
+def test_faulty_fields_are_refused_alike(seed: int, signal: Signal) -> None:
     """A request with a fault somewhere is refused by both or by none."""
-    check(unusual_request(random.Random(seed), faults=0.02))
+    check(unusual_request(random.Random(seed), faults=0.02, descriptor=REQUESTS[signal].DESCRIPTOR), signal)
 
 
 @settings(max_examples=1_500, deadline=None)
-@given(SEEDS)
-def test_damaged_requests_are_treated_alike(seed: int) -> None:
+@given(SEEDS, SIGNALS)
+def test_damaged_requests_are_treated_alike(seed: int, signal: Signal) -> None:
     """Random damage to usual and unusual requests is refused by both or read alike by both."""
     random_ = random.Random(seed)
-    source = usual_request(2, seed) if random_.random() < 0.4 else unusual_request(random_)
-    check(damage(source, random_))
+    if random_.random() < 0.4:
+        source = random_.choice((usual_request(2, seed), batched_request(1, 3, seed), usual_logs(2)))
+    else:
+        source = unusual_request(random_, descriptor=REQUESTS[signal].DESCRIPTOR)
+    check(damage(source, random_), signal)
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.binary(max_size=60))
-def test_garbage_is_treated_alike(data: bytes) -> None:
+@given(st.binary(max_size=60), SIGNALS)
+def test_garbage_is_treated_alike(data: bytes, signal: Signal) -> None:
     """Arbitrary bytes are refused by both or read alike by both."""
-    check(data)
+    check(data, signal)
+
+
+def test_usual_logs_decode_to_the_same_values() -> None:
+    """Log records give the same rows."""
+    assert check(usual_logs(50), Signal.LOGS)
+
+
+def test_usual_arrays_decode_to_the_same_values() -> None:
+    """Arrays give the same rows, whatever their elements are."""
+    assert check(batched_request(5, 7))
+    elements: list[Scalar] = [1.5, 2, "x", True, None, b"bytes", array(1), "t" * 200, -1]
+    spans = [
+        make_span({"ml.feature.a": array(*elements), "ml.segment.b": array(*elements[::-1]), "ml.feature.c": "x"}),
+        make_span({"ml.feature.a": array(*elements[1:]), "ml.prediction.id": array(*elements[:-1])}, 1),
+    ]
+    assert check(make_request(spans, {"ml.model.name": "m", "ml.segment.s": array(1, 2, 3)}).SerializeToString())
+    assert check(make_request(spans, {"ml.model.name": "m"}).SerializeToString())
+
+
+def test_every_truncation_of_logs_and_arrays_is_treated_alike() -> None:
+    """A request cut after any byte is refused or read as protobuf does."""
+    for data, signal in ((usual_logs(1), Signal.LOGS), (batched_request(1, 2), Signal.TRACES)):
+        accepted = sum(check(data[:length], signal) for length in range(len(data) + 1))
+        assert 2 <= accepted < len(data) // 2
 
 
 def test_every_truncation_is_treated_alike() -> None:
@@ -168,6 +211,44 @@ def in_attribute(value: bytes) -> bytes:
 def test_edges_of_the_wire_format(data: bytes, accepted: bool) -> None:  # noqa: FBT001
     """What protobuf accepts at its limits is known, and the same here."""
     assert check(data) is accepted
+
+
+def array_of(*elements: bytes) -> bytes:
+    """Fields of an AnyValue with an array of the given AnyValues."""
+    return field(5, 2, b"".join(field(1, 2, element) for element in elements))
+
+
+ONE, TWO, TEXT = b"\x18\x01", b"\x18\x02", b"\x0a\x01x"
+
+
+@pytest.mark.parametrize(
+    ("value", "rows"),
+    [
+        (array_of(ONE, TWO), [1.0, 2.0]),
+        (array_of(ONE) + array_of(TWO), [1.0, 2.0]),  # One oneof field twice: merged.
+        (array_of(ONE) + TEXT + array_of(TWO), [2.0]),
+        (array_of(ONE) + field(6, 2, b"") + array_of(TWO, ONE), [2.0, 1.0]),
+        (array_of(ONE) + field(7, 2, b"b") + array_of(TWO), [2.0]),
+        (array_of(ONE) + b"\x40\x01" + array_of(TWO), [2.0]),
+        (array_of(ONE) + b"\x28\x01" + array_of(TWO), [1.0, 2.0]),  # Number 5 as a varint: unknown.
+        (TEXT + array_of(ONE + TWO), [2.0]),
+        (field(5, 2, field(2, 2, b"?") + field(1, 2, ONE) + b"\x8a\x00\x02" + TWO), [1.0, 2.0]),
+        (array_of(b"", ONE), [None, 1.0]),
+        (array_of(ONE, array_of(TWO), field(6, 2, b"")), [1.0, None, None]),
+    ],
+)
+def test_arrays_in_every_form_are_read(value: bytes, rows: list[float | None]) -> None:
+    """Merged, overwritten and oddly written arrays are those that protobuf reads."""
+    pair = field(1, 2, b"ml.feature.a") + field(2, 2, value)
+    model = attribute("ml.model.name", "m").SerializeToString()
+    span = field(9, 2, pair) + field(9, 2, model) + field(8, 1, b"12345678")
+    data = field(1, 2, field(2, 2, field(2, 2, span)))
+    assert check(data)
+    (batch,) = Decoder(AttributesConfig(), KindBook()).decode(data).batches
+    assert batch.rows.column("feature.a").to_pylist() == rows
+    # Two values of one KeyValue are merged as well.
+    twice = field(9, 2, pair + field(2, 2, value)) + field(9, 2, model) + field(8, 1, b"12345678")
+    assert check(field(1, 2, field(2, 2, field(2, 2, twice))))
 
 
 def test_attributes_of_the_resource_count_wherever_they_stand() -> None:

@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
 
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoded, Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.model.columns import Kind
 from driftmeter.model.predictions import FIXED_FIELDS, Predictions
-from otlp_samples import START_NS, Scalar, attribute, make_request, make_span, usual_request
+from otlp_samples import START_NS, Scalar, array, attribute, make_request, make_span, usual_request
 
-ARRAY = AnyValue(array_value=ArrayValue(values=[AnyValue(int_value=1)]))
+NESTED = array(array(1))
 MAP = AnyValue(kvlist_value=KeyValueList(values=[attribute("k", 1)]))
 
 
@@ -105,9 +105,9 @@ def test_value_that_is_not_set_is_missing() -> None:
     assert wrong(batch) == {}
 
 
-@pytest.mark.parametrize("value", [ARRAY, MAP, b"bytes"], ids=["array", "map", "bytes"])
+@pytest.mark.parametrize("value", [NESTED, MAP, b"bytes"], ids=["array", "map", "bytes"])
 def test_other_types_are_mismatches_and_decide_nothing(value: Scalar) -> None:
-    """Arrays, maps and bytes are null and listed; the first scalar still decides the column."""
+    """Arrays in arrays, maps and bytes are null and listed; the first scalar still decides the column."""
     batch = rows_of(
         [{"ml.feature.a": value, "ml.feature.only": value}, {"ml.feature.a": "x", "ml.feature.only": value}]
     )
@@ -117,9 +117,9 @@ def test_other_types_are_mismatches_and_decide_nothing(value: Scalar) -> None:
 
 
 def test_undecided_column_is_decided_by_a_later_request() -> None:
-    """A column that had only arrays so far takes the kind of the first scalar ever."""
+    """A column that had only maps so far takes the kind of the first scalar ever."""
     kinds = KindBook()
-    rows_of([{"ml.feature.a": ARRAY}], kinds)
+    rows_of([{"ml.feature.a": MAP}], kinds)
     assert column(rows_of([{"ml.feature.a": "x"}], kinds), "feature.a") == ["x"]
 
 
@@ -147,7 +147,7 @@ def test_declared_kind_wins_over_the_values() -> None:
 
 def test_segments_take_every_scalar_as_text() -> None:
     """Numbers and booleans name groups too."""
-    values: list[Scalar] = ["eu", 7, True, 2.0, 0.5, "7", ARRAY]
+    values: list[Scalar] = ["eu", 7, True, 2.0, 0.5, "7", MAP]
     batch = rows_of([{"ml.feature.a": 1.0, "ml.segment.s": value} for value in values])
     assert column(batch, "segment.s") == ["eu", "7", "true", "2.0", "0.5", "7", None]
     assert wrong(batch) == {"segment.s": [6]}
@@ -177,7 +177,7 @@ def test_last_of_duplicate_keys_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "text"), [("v1", "v1"), (3, "3"), (1.0, "1.0"), (2.5, "2.5"), (True, "true"), (None, ""), (ARRAY, "")]
+    ("version", "text"), [("v1", "v1"), (3, "3"), (1.0, "1.0"), (2.5, "2.5"), (True, "true"), (None, ""), (NESTED, "")]
 )
 def test_version_may_be_any_scalar(version: Scalar, text: str) -> None:
     """Versions are text whatever their type; no scalar counts as absent."""
@@ -214,7 +214,7 @@ def test_models_of_one_request_come_apart_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("abc", "abc"), (12, "12"), (-(2**63), str(-(2**63))), (None, None), (ARRAY, None), ("i" * 256, "i" * 256)],
+    [("abc", "abc"), (12, "12"), (-(2**63), str(-(2**63))), (None, None), (MAP, None), ("i" * 256, "i" * 256)],
 )
 def test_prediction_id_is_text(value: Scalar, text: str | None) -> None:
     """Strings and whole numbers are ids."""
@@ -324,7 +324,7 @@ def test_spans_without_model_or_feature_are_ignored() -> None:
         make_span({"ml.model.name": "m"}),
         make_span({"ml.model.name": "m", "ml.segment.s": "x", "ml.probability.p": 0.5, "ml.prediction.id": "i"}),
         make_span({"ml.model.name": "", "ml.feature.a": 1.0}),
-        make_span({"ml.model.name": ARRAY, "ml.feature.a": 1.0}),
+        make_span({"ml.model.name": NESTED, "ml.feature.a": 1.0}),
         make_span({"ml.model.name": "m", "ml.label.l": 1}),
         make_span({"ml.model.name": "m", "ml.prediction.p": 1}),
     ]

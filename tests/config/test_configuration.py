@@ -67,7 +67,7 @@ def test_three_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> No
         ("window: {out_of_orderness: soon}", "window.out_of_orderness", "'soon' is not a duration"),
         ("detect: {min_rows: 0}", "detect.min_rows", "greater than or equal to 1 (given: 0)"),
         ("1: 2", "1", "string"),
-        ("ingest: {listen: 5}", "ingest.listen", "(given: 5)"),
+        ("ingest: {grpc: {listen: 5}}", "ingest.grpc.listen", "(given: 5)"),
     ],
 )
 def test_each_mistake_has_its_place(tmp_path: Path, text: str, place: str, words: str) -> None:
@@ -178,4 +178,4 @@ def test_defaults_survive_a_round_trip() -> None:
 
 def test_deployed_configuration_is_good() -> None:
     """The file of the compose stack has no mistake."""
-    assert load_config(ROOT / "deploy" / "driftmeter.yaml", {}).ingest.listen == "0.0.0.0:4317"
+    assert load_config(ROOT / "deploy" / "driftmeter.yaml", {}).ingest.grpc.listen == "0.0.0.0:4317"

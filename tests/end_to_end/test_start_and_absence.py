@@ -167,24 +167,26 @@ def test_baseline_for_other_columns_is_no_reason_to_stop(tmp_path: Path, baselin
         }
 
 
-@pytest.mark.parametrize("part", ["ingest", "pages"])
-def test_port_in_use_is_refused(tmp_path: Path, part: str) -> None:
+@pytest.mark.parametrize("setting", ["ingest.grpc", "ingest.http", "export.scrape"])
+def test_port_in_use_is_refused(tmp_path: Path, setting: str) -> None:
     """A second service on a port of the first: exit 2, and a message with the setting and the address."""
     with run_service({}, tmp_path) as service:
-        address = service.otlp if part == "ingest" else service.pages.removeprefix("http://")
-        second = {"ingest": {"listen": address}} if part == "ingest" else {"export": {"scrape": {"listen": address}}}
+        addresses = {"ingest.grpc": service.otlp, "ingest.http": service.otlp_http}
+        address = addresses.get(setting) or service.pages.removeprefix("http://")
+        part, _, where = setting.partition(".")
+        second = {part: {where: {"listen": address}}}
         (tmp_path / "second").mkdir()
         refused = refused_start(second, tmp_path / "second")
         assert refused.returncode == 2
         assert f"cannot listen on {address}" in refused.stderr
-        assert ("ingest.listen" if part == "ingest" else "export.scrape.listen") in refused.stderr
+        assert f"{setting}.listen" in refused.stderr
         assert "Traceback" not in refused.stderr
         service.stop()
 
 
 def test_listening_for_other_machines_needs_to_be_meant(tmp_path: Path) -> None:
     """An address beyond loopback without `insecure: true`: exit 2, and a message that says what to write."""
-    refused = refused_start({"ingest": {"listen": "0.0.0.0:0"}}, tmp_path)  # Refused.
+    refused = refused_start({"ingest": {"grpc": {"listen": "0.0.0.0:0"}}}, tmp_path)  # Refused.
     assert refused.returncode == 2
     assert "write insecure: true" in refused.stderr
 

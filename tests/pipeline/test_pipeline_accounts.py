@@ -13,10 +13,11 @@ from driftmeter import pipeline as pipeline_module
 from driftmeter.detect.detector import Detector, Evaluation
 from driftmeter.errors import BaselineError, MalformedError
 from driftmeter.model.predictions import Predictions
+from driftmeter.model.request import Request, Signal
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason
 from driftmeter.window.windows import ModelWindows
-from otlp_samples import make_request, make_span
+from otlp_samples import array, make_logs, make_record, make_request, make_span
 from spans import identity, request_of
 from watched_pipeline import MINUTE_NS, SECOND_NS, START_NS, WatchedPipeline, baseline_of
 
@@ -50,7 +51,7 @@ STEPS = st.lists(st.one_of(st.just("tick"), st.lists(KINDS, min_size=1, max_size
 """Requests of such spans, and the passing of a minute."""
 
 
-def spans_of(kinds: list[str], first: int, now_ns: int) -> bytes:
+def spans_of(kinds: list[str], first: int, now_ns: int) -> Request:
     """A request with a span of each kind."""
     model = {"good": "prices", "future": "prices", "timeless": "prices", "old": "prices", "featureless": "prices"}
     ends_ns = {"future": now_ns + 6 * MINUTE_NS, "timeless": 0, "old": now_ns - 60 * MINUTE_NS}
@@ -61,7 +62,7 @@ def spans_of(kinds: list[str], first: int, now_ns: int) -> bytes:
             attributes["ml.model.name"] = model.get(kind, kind)
         end_ns = ends_ns.get(kind, now_ns)
         spans.append(make_span(attributes, number, start_time_unix_nano=0, end_time_unix_nano=end_ns))
-    return make_request(spans).SerializeToString()
+    return Request(Signal.TRACES, make_request(spans).SerializeToString())
 
 
 @settings(max_examples=60, deadline=None)
@@ -171,7 +172,8 @@ def test_request_that_breaks_the_decoder_is_quarantined(monkeypatch: pytest.Monk
     watched.assert_ledger_holds()
 
 
-def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("signal", Signal)
+def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.MonkeyPatch, signal: Signal) -> None:
     """When decoding fails and protobuf sees no request either, the sender is told so: there is nothing to count."""
     watched = WatchedPipeline(CONFIG)
 
@@ -179,8 +181,8 @@ def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.Monkey
         raise Indigestible("bytes")
 
     monkeypatch.setattr(watched.pipeline._decoder, "decode", fail)
-    with pytest.raises(MalformedError, match="not an OTLP trace request"):
-        watched.pipeline.accept(b"\xff" * 20)
+    with pytest.raises(MalformedError, match=r"not an OTLP (trace|log) request"):
+        watched.pipeline.accept(Request(signal, b"\xff" * 20))
     assert watched.spans(SpanOutcome.RECEIVED) == 0
     watched.assert_ledger_holds()
 
@@ -191,17 +193,26 @@ def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline_module, "QUARANTINE_BYTES_MAX", 10_000)
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "poison")])
     requests = [
-        request_of([{"ml.feature.size": 1.0}] * 20, [START_NS] * 20, identity("poison"), 20 * number)
+        Request(
+            Signal.TRACES,
+            request_of([{"ml.feature.size": 1.0}] * 20, [START_NS] * 20, identity("poison"), 20 * number),
+        )
         for number in range(30)
     ]
     for request in requests:
         watched.pipeline.accept(request)
     kept = list(watched.pipeline._quarantine.requests)
     assert kept == requests[-len(kept) :]
-    assert 10_000 - len(requests[0]) < sum(map(len, kept)) == watched.pipeline._quarantine.size_bytes <= 10_000
+    assert (
+        10_000 - len(requests[0].body)
+        < sum(len(each.body) for each in kept)
+        == watched.pipeline._quarantine.size_bytes
+        <= 10_000
+    )
     assert watched.telemetry.quarantined_batches.value() == len(kept)
     assert watched.spans(SpanOutcome.QUARANTINED, SpanReason.EXCEPTION) == 600
-    large = request_of([{"ml.feature.size": 1.0}] * 500, [START_NS] * 500, identity("poison"))
+    body = request_of([{"ml.feature.size": 1.0}] * 500, [START_NS] * 500, identity("poison"))
+    large = Request(Signal.TRACES, body)
     watched.pipeline.accept(large)
     assert list(watched.pipeline._quarantine.requests) == [large]
     watched.assert_ledger_holds()
@@ -243,4 +254,49 @@ def test_late_rows_are_counted_as_late() -> None:
     watched.send([{"size": 1.0}] * 4, START_NS - 9 * MINUTE_NS - 30 * SECOND_NS)
     assert watched.telemetry.rows.value(outcome=RowOutcome.LATE) == 2
     assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 7
+    watched.assert_ledger_holds()
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["baseline", "learned"])
+def test_spans_with_arrays_are_accounted_as_spans(learned: bool) -> None:  # noqa: FBT001
+    """A span of many rows is one in the accounts, in time, late or waiting; its rows are so many predictions."""
+    watched = WatchedPipeline(CONFIG, [] if learned else [baseline_of(ROWS, "prices")])
+    unlike: dict[str, Any] = {"size": array(1.0, 2.0), "other": array(1.0)}
+    rows: list[dict[str, Any]] = [{"size": array(*map(float, range(count)))} for count in (3, 1, 2, 5, 40, 0)]
+    old_ns = START_NS - 30 * MINUTE_NS
+    watched.send(rows, START_NS)
+    receipt = watched.send([*rows, unlike], [START_NS, old_ns, old_ns, START_NS, old_ns, START_NS, START_NS])
+    assert (receipt.rejected_spans, "different lengths" in receipt.message) == (1, True)
+    watched.assert_ledger_holds()
+    assert watched.spans(SpanOutcome.RECEIVED) == 13
+    assert watched.spans(SpanOutcome.ACCEPTED) == 10
+    assert watched.spans(SpanOutcome.IGNORED, SpanReason.NOT_FEATURE_BEARING) == 2
+    assert watched.spans(SpanOutcome.REJECTED, SpanReason.ARRAY_LENGTHS) == 1
+    assert sum(batch.rows.num_rows for batch in watched.predictions) == 102
+    assert watched.telemetry.pending_rows.value() == 0
+    assert watched.telemetry.rows.value(outcome=RowOutcome.LATE) == 3
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 7
+
+
+def test_log_records_are_taken_as_spans_are() -> None:
+    """Predictions that arrive as log records are counted in the same windows and accounts."""
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
+    records = [make_record({"ml.feature.size": 0.5}, number, time_unix_nano=START_NS) for number in range(5)]
+    body = make_logs(records, identity("prices")).SerializeToString()
+    assert watched.pipeline.accept(Request(Signal.LOGS, body)).rejected_spans == 0
+    watched.send([{"size": 0.5}] * 5, START_NS)
+    watched.pipeline.drain()
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 10
+    watched.assert_ledger_holds()
+
+
+def test_models_with_a_baseline_are_taken_however_many_others_came() -> None:
+    """A flood of made-up names is rejected and counted; models that the service knows are not shut out."""
+    config = {**CONFIG, "attributes": {"max_models": 3}}
+    watched = WatchedPipeline(config, [baseline_of(ROWS, "prices")])
+    for number in range(5):
+        receipt = watched.send([{"size": 1.0}] * 2, model=f"made-up-{number}")
+        assert receipt.rejected_spans == (2 if number > 2 else 0)
+    assert watched.send([{"size": 1.0}] * 2).rejected_spans == 0
+    assert watched.spans(SpanOutcome.REJECTED, SpanReason.TOO_MANY_MODELS) == 4
     watched.assert_ledger_holds()

@@ -9,19 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from driftmeter.columnar.choosing import ColumnChooser, Columns
 from driftmeter.columnar.columns import (
     CATEGORICAL,
     MISMATCH,
-    NAME_TOO_LONG,
     NUMERIC,
-    TEXT,
-    TOO_MANY_COLUMNS,
-    UNDECIDED,
     encode_cells,
     fill_cells,
     find_columns,
     finish_cells,
-    first_kinds,
 )
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.fixed import fixed_arrays
@@ -31,53 +27,46 @@ from driftmeter.columnar.layout import (
     ATTRIBUTE_LENGTH,
     ATTRIBUTE_TYPE,
     FIELDS,
-    KEY_LENGTH,
-    KEY_OF_FIELD,
-    KEY_OFFSET,
-    PREDICTION_ID,
-    SPAN_SPECIAL,
+    INVALID_JSON,
+    NAME_TOO_LONG,
     SPANS,
     STRING,
+    STRING_TOO_LONG,
+    TOO_MANY_COLUMNS,
     Flat,
     Ints,
 )
 from driftmeter.columnar.memory import Bytes
-from driftmeter.columnar.naming import column_of
+from driftmeter.columnar.models import ModelLimit
+from driftmeter.columnar.rows import Rows, fitting_rows, prediction_id_rows
 from driftmeter.columnar.texts import text_of, texts_of
-from driftmeter.model.columns import Role
 from driftmeter.model.predictions import FIXED_FIELDS, ModelKey, Predictions
 
 CELLS_MAX = 2**24
 """Most cells in a request's tables. A request of 64 MiB has room for some 4 million values; four times as many cells
 leave room for missing ones, and no sender can make 64 MiB of spans into gigabytes of nulls."""
 
-NAME_BYTES_MAX = 1_024
 ID_BYTES_MAX = 256
 
-_COLUMNS_LOOKED_AT = 20_000  # In one batch: further names of a flood of columns are not even read.
-_NAMES_KEPT = 20_000
 _SCHEMAS_KEPT = 1_000
-_DROPPED = {TOO_MANY_COLUMNS: "too_many_columns", NAME_TOO_LONG: "name_too_long"}
-_SEGMENT = f"{Role.SEGMENT.value}."
+_DROPPED = {
+    TOO_MANY_COLUMNS: "too_many_columns",
+    NAME_TOO_LONG: "name_too_long",
+    STRING_TOO_LONG: "string_too_long",
+    INVALID_JSON: "invalid_json",
+}
 _NUMBER = pa.float64()
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 
 @dataclass(slots=True)
 class Outcome:
-    """Batches of one request, and counts of what is not in them."""
+    """Batches of one request with the number of spans in each, and counts of what is not in them."""
 
     batches: tuple[Predictions, ...] = ()
+    batch_spans: tuple[int, ...] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
     dropped_values: Counter[str] = field(default_factory=Counter)
-
-
-class _Columns(NamedTuple):
-    """Columns of a batch: names and kinds, one each, and the column of each field or why it is dropped."""
-
-    names: list[str]
-    kinds: npt.NDArray[np.uint8]
-    of_field: Ints
 
 
 class _Cells(NamedTuple):
@@ -96,16 +85,17 @@ class BatchBuilder:
     Args:
         attributes: Names of attributes, and the most columns of a model.
         kinds: Kinds of columns.
+        models: Which models are taken.
     """
 
-    def __init__(self, attributes: AttributesConfig, kinds: KindBook) -> None:
+    def __init__(self, attributes: AttributesConfig, kinds: KindBook, models: ModelLimit) -> None:
         self._attributes = attributes
-        self._kinds = kinds
-        self._names: dict[bytes, str] = {}
+        self._chooser = ColumnChooser(attributes, kinds)
+        self._models = models
         self._schemas: dict[tuple[tuple[str, ...], bytes], pa.Schema] = {}
 
-    def build(self, request: bytes, buffer: Bytes, flat: Flat) -> Outcome:
-        """Batches of all spans kept in `flat`."""
+    def build(self, request: bytes | memoryview, buffer: Bytes, flat: Flat) -> Outcome:
+        """Batches of all spans kept in `flat`; `request` and `buffer` are the same bytes."""
         outcome = Outcome()
         spans_kept = int(flat.state[SPANS])
         if not spans_kept:
@@ -113,58 +103,29 @@ class BatchBuilder:
         keys, order, ends = _split(request, buffer, flat)
         of_field = np.full(flat.state[FIELDS], -1, np.int64)
         fields = np.empty(flat.state[FIELDS], np.int64)
-        batches, too_sparse, start, cells_left = [], 0, 0, CELLS_MAX
-        for key, end in zip(keys, ends.tolist(), strict=True):
+        batches, batch_spans, start, cells_left = list[Predictions](), list[int](), 0, CELLS_MAX
+        rejected = {"too_many_models": spans_kept - int(ends[-1]), "too_sparse": 0}
+        for key, is_taken, end in zip(keys, self._models.admit(keys), ends.tolist(), strict=True):
             spans = order[start:end]
             start = end
+            if not is_taken:
+                rejected["too_many_models"] += spans.size
+                continue
             found = fields[: find_columns(flat, spans, of_field, fields)]
-            columns = self._columns(request, flat, key, spans, found, of_field)
+            columns = self._chooser.choose(request, flat, key, spans, found, of_field)
             width = max(1, len(columns.names))
-            rows = min(spans.size, cells_left // width)
-            cells_left -= rows * width
-            too_sparse += spans.size - rows
-            if rows:
-                batches.append(self._batch(buffer, flat, key, spans[:rows], columns, outcome.dropped_values))
+            rows = fitting_rows(flat, spans, width, len(FIXED_FIELDS), cells_left)
+            cells_left -= rows.count * width + (rows.count - rows.entries) * len(FIXED_FIELDS)
+            rejected["too_sparse"] += spans.size - rows.entries
+            if rows.entries:
+                spans = spans[: rows.entries]
+                batches.append(self._batch(buffer, flat, key, spans, rows, columns, outcome.dropped_values))
+                batch_spans.append(rows.entries)
             of_field[found] = -1
-        outcome.batches = tuple(batches)
-        outcome.rejected = {"too_many_models": spans_kept - int(ends[-1]), "too_sparse": too_sparse}
+        outcome.batches, outcome.batch_spans, outcome.rejected = tuple(batches), tuple(batch_spans), rejected
         return outcome
 
-    def _columns(self, request: bytes, flat: Flat, key: ModelKey, spans: Ints, found: Ints, of_field: Ints) -> _Columns:
-        """Decide which of the found fields become columns, and number these in `of_field`."""
-        columns_max = self._attributes.max_columns
-        looked_at = found[: max(columns_max, _COLUMNS_LOOKED_AT)]
-        of_field[found[looked_at.size :]] = TOO_MANY_COLUMNS
-        spots = flat.keys[flat.keys[looked_at, KEY_OF_FIELD], KEY_OFFSET : KEY_LENGTH + 1].tolist()
-        names = [self._name(request[offset : offset + length]) for offset, length in spots]
-        usable = [i for i, name in enumerate(names) if name]
-
-        def firsts() -> list[int]:
-            kinds = np.full(looked_at.size, UNDECIDED, np.int64)
-            first_kinds(flat, spans, of_field, np.full(looked_at.size, -1, np.int64), kinds)
-            return [int(kinds[i]) for i in usable]
-
-        kinds = np.full(len(names), NAME_TOO_LONG, np.int64)
-        kinds[usable] = self._kinds.resolve(key.model, key.version, [names[i] for i in usable], firsts, columns_max)
-        kept = kinds >= 0
-        of_field[looked_at] = np.where(kept, np.cumsum(kept) - 1, kinds)
-        names = [name for name, is_kept in zip(names, kept.tolist(), strict=True) if is_kept]
-        codes = kinds[kept].astype(np.uint8)
-        codes[[name.startswith(_SEGMENT) for name in names]] = TEXT
-        return _Columns(names, codes, of_field)
-
-    def _name(self, key: bytes) -> str:
-        """Field name of a column's key; empty when the name is too long."""
-        name = self._names.get(key)
-        if name is None:
-            if len(key) > NAME_BYTES_MAX:
-                return ""
-            if len(self._names) >= _NAMES_KEPT:
-                self._names.clear()
-            name = self._names[key] = column_of(key.decode(), self._attributes).field
-        return name
-
-    def _schema(self, columns: _Columns) -> pa.Schema:
+    def _schema(self, columns: Columns) -> pa.Schema:
         known = (tuple(columns.names), columns.kinds.tobytes())
         schema = self._schemas.get(known)
         if schema is None:
@@ -175,21 +136,29 @@ class BatchBuilder:
             self._schemas[known] = schema
         return schema
 
-    def _batch(
-        self, buffer: Bytes, flat: Flat, key: ModelKey, spans: Ints, columns: _Columns, dropped: Counter[str]
+    def _batch(  # noqa: PLR0913 - everything that makes a batch.
+        self,
+        buffer: Bytes,
+        flat: Flat,
+        key: ModelKey,
+        spans: Ints,
+        rows: Rows,
+        columns: Columns,
+        dropped: Counter[str],
     ) -> Predictions:
-        cells = _fill(flat, spans, columns, dropped)
-        data = _arrays(buffer, flat, columns, cells, spans.size)
-        fixed = fixed_arrays(buffer, flat, spans, _prediction_ids(buffer, flat, spans, dropped))
-        rows = pa.RecordBatch.from_arrays([*fixed, *data], schema=self._schema(columns))
+        cells = _fill(flat, spans, rows.count, columns, self._attributes.max_text_bytes, dropped)
+        data = _arrays(buffer, flat, columns, cells, rows.count)
+        ids = _prediction_ids(buffer, flat, prediction_id_rows(flat, spans, rows), dropped)
+        fixed = fixed_arrays(buffer, flat, spans, rows, ids)
+        table = pa.RecordBatch.from_arrays([*fixed, *data], schema=self._schema(columns))
         mismatches = {
-            columns.names[column]: np.flatnonzero(cells.states[column, : spans.size] == MISMATCH).astype(np.uint32)
+            columns.names[column]: np.flatnonzero(cells.states[column, : rows.count] == MISMATCH).astype(np.uint32)
             for column in np.flatnonzero(cells.mismatches).tolist()
         }
-        return Predictions(key, rows, mismatches)
+        return Predictions(key, table, mismatches)
 
 
-def _split(request: bytes, buffer: Bytes, flat: Flat) -> tuple[list[ModelKey], Ints, Ints]:
+def _split(request: bytes | memoryview, buffer: Bytes, flat: Flat) -> tuple[list[ModelKey], Ints, Ints]:
     """Models in order of first appearance, spans sorted by model, and where each model's spans end."""
     groups, slots = make_groups()
     groups = groups[: group_spans(buffer, flat, groups, slots)]
@@ -207,9 +176,9 @@ def _split(request: bytes, buffer: Bytes, flat: Flat) -> tuple[list[ModelKey], I
     return list(batch_of_key), order, ends
 
 
-def _fill(flat: Flat, spans: Ints, columns: _Columns, dropped: Counter[str]) -> _Cells:
+def _fill(flat: Flat, spans: Ints, rows: int, columns: Columns, text_bytes_max: int, dropped: Counter[str]) -> _Cells:
     """Cells of a batch."""
-    width, rows = len(columns.names), spans.size
+    width = len(columns.names)
     # An odd number of cache lines a row, so that one span's cells do not all fall into the same cache set.
     stride = (rows + 7) // 8 * 8 | 8
     room = _Cells(
@@ -219,8 +188,8 @@ def _fill(flat: Flat, spans: Ints, columns: _Columns, dropped: Counter[str]) -> 
         nulls=np.empty(width, np.int64),
         mismatches=np.empty(width, np.int64),
     )
-    drops = np.zeros(4, np.int64)
-    fill_cells(flat, spans, columns.of_field, columns.kinds, room.cells, room.states, drops)
+    drops = np.zeros(1 - min(_DROPPED), np.int64)
+    fill_cells(flat, spans, columns.of_field, columns.kinds, text_bytes_max, room.cells, room.states, drops)
     finish_cells(room.cells, room.states, rows, room.bits, room.nulls, room.mismatches)
     for reason, name in _DROPPED.items():
         if drops[-reason]:
@@ -228,7 +197,7 @@ def _fill(flat: Flat, spans: Ints, columns: _Columns, dropped: Counter[str]) -> 
     return room
 
 
-def _arrays(buffer: Bytes, flat: Flat, columns: _Columns, cells: _Cells, rows: int) -> list[pa.Array]:
+def _arrays(buffer: Bytes, flat: Flat, columns: Columns, cells: _Cells, rows: int) -> list[pa.Array]:
     """Arrow arrays of a batch's columns, sharing the cells' memory."""
     categorical = np.flatnonzero(columns.kinds >= CATEGORICAL)
     dictionaries = iter(_dictionaries(buffer, flat, cells, categorical, rows))
@@ -280,9 +249,8 @@ def _merge_equal(codes: npt.NDArray[np.int32], texts: pa.StringArray) -> tuple[p
     return pa.py_buffer(merged.indices.to_numpy()[codes]), merged.dictionary
 
 
-def _prediction_ids(buffer: Bytes, flat: Flat, spans: Ints, dropped: Counter[str]) -> pa.StringArray:
+def _prediction_ids(buffer: Bytes, flat: Flat, rows: Ints, dropped: Counter[str]) -> pa.StringArray:
     """Prediction ids as text; null when absent, no scalar or too long."""
-    rows = flat.spans[spans, SPAN_SPECIAL + PREDICTION_ID]
     known = np.maximum(rows, 0)
     lengths = np.where(flat.attributes[known, ATTRIBUTE_TYPE] == STRING, flat.attributes[known, ATTRIBUTE_LENGTH], 0)
     too_long = (rows >= 0) & (lengths > ID_BYTES_MAX)

@@ -4,21 +4,25 @@
 import numpy as np
 import numpy.typing as npt
 
+from driftmeter.columnar.entry import LEVELS, OWN, level_of
 from driftmeter.columnar.grouping import hash_value, same_value
 from driftmeter.columnar.layout import (
+    ARRAY,
     ATTRIBUTE_FIELD,
+    ATTRIBUTE_LENGTH,
     ATTRIBUTE_TYPE,
     ATTRIBUTE_VALUE,
     BOOL,
     DOUBLE,
+    ELEMENT,
     EMPTY,
     INT,
-    SCOPE_RESOURCE_FIRST,
     SEED,
-    SPAN_FIRST,
-    SPAN_SCOPE,
+    SPAN_ROWS,
     SPECIALS,
     STRING,
+    STRING_TOO_LONG,
+    UNUSUAL,
     Flat,
     Ints,
 )
@@ -34,22 +38,7 @@ UNDECIDED, NUMERIC, CATEGORICAL, TEXT = range(4)
 ABSENT, PRESENT, MISMATCH = range(3)
 """What a row has in a column: nothing, a value, or a value of a type the column does not take."""
 
-TOO_MANY_COLUMNS, NAME_TOO_LONG = -2, -3
-"""Instead of a column's number: its values are dropped and counted for this reason."""
-
-_OWN = 2
-_LEVELS = 3
 _ALL_PRESENT = 0x0101010101010101
-
-
-@inlined
-def _level(flat: Flat, span: int, level: int) -> tuple[int, int]:
-    """First attribute and end of a span's resource (0), scope (1) or own attributes (2)."""
-    if level == _OWN:
-        return flat.spans[span, SPAN_FIRST], flat.spans[span, SPAN_FIRST + 1]
-    scope = flat.spans[span, SPAN_SCOPE]
-    first = SCOPE_RESOURCE_FIRST + 2 * level
-    return flat.scopes[scope, first], flat.scopes[scope, first + 1]
 
 
 @kernel
@@ -64,8 +53,8 @@ def find_columns(flat: Flat, spans: Ints, column_of_field: Ints, fields: Ints) -
     """
     count = 0
     for span in spans:
-        for level in range(_LEVELS):
-            first, stop = _level(flat, span, level)
+        for level in range(LEVELS):
+            first, stop = level_of(flat, span, level)
             for row in range(first, stop):
                 field = flat.attributes[row, ATTRIBUTE_FIELD]
                 if field >= SPECIALS and column_of_field[field] < 0:
@@ -90,61 +79,136 @@ def first_kinds(flat: Flat, spans: Ints, column_of_field: Ints, seen: Ints, kind
     """
     undecided = kinds.size
     for i in range(spans.size):
-        for level in range(_LEVELS):
-            first, stop = _level(flat, spans[i], _OWN - level)
+        for level in range(LEVELS):
+            first, stop = level_of(flat, spans[i], OWN - level)
             for row in range(stop - 1, first - 1, -1):
                 field = flat.attributes[row, ATTRIBUTE_FIELD]
                 column = column_of_field[field] if field >= SPECIALS else -1
                 if column < 0 or seen[column] == i:
                     continue
                 seen[column] = i
-                kind = flat.attributes[row, ATTRIBUTE_TYPE]
-                if kinds[column] == UNDECIDED and kind in (DOUBLE, INT, STRING, BOOL):
-                    kinds[column] = NUMERIC if kind in (DOUBLE, INT) else CATEGORICAL
-                    undecided -= 1
+                if kinds[column] == UNDECIDED:
+                    kinds[column] = _kind_of(flat, row)
+                    undecided -= int(kinds[column] != UNDECIDED)
         if undecided == 0:
             return
 
 
 @kernel
+def _kind_of(flat: Flat, row: int) -> int:
+    """NUMERIC or CATEGORICAL by the first scalar of an attribute; UNDECIDED without one."""
+    first, stop = row, row + 1
+    if flat.attributes[row, ATTRIBUTE_TYPE] == ARRAY:
+        first = flat.attributes[row, ATTRIBUTE_VALUE]
+        stop = first + flat.attributes[row, ATTRIBUTE_LENGTH] if first >= 0 else first
+    for each in range(first, stop):
+        kind = flat.attributes[each, ATTRIBUTE_TYPE]
+        if kind in (DOUBLE, INT, STRING, BOOL):
+            return NUMERIC if kind in (DOUBLE, INT) else CATEGORICAL
+    return UNDECIDED
+
+
+@kernel
 def fill_cells(
-    flat: Flat, spans: Ints, column_of_field: Ints, kinds: Octets, cells: Ints, states: Octets, dropped: Ints
+    flat: Flat,
+    spans: Ints,
+    column_of_field: Ints,
+    kinds: Octets,
+    text_bytes_max: int,
+    cells: Ints,
+    states: Octets,
+    dropped: Ints,
 ) -> None:
     """Write every value of a batch to its place. A later level overwrites an earlier one, as does a later duplicate.
 
     Args:
         flat: The request.
-        spans: Rows of the batch's spans, n of them.
+        spans: Rows of the batch's spans, which have n rows together.
         column_of_field: Each field's column, or a negative reason to drop it.
         kinds: Kind of each column.
+        text_bytes_max: Longest text taken as a category.
         cells: Receives bits of the double, or the attribute's row for categorical columns; shape (columns, >= n).
         states: Zeros; receives what each cell holds, shape as `cells`.
         dropped: Counts values not kept, indexed by minus the reason.
     """
-    for i in range(spans.size):
-        span = spans[i]
-        for level in range(_LEVELS):
-            first, stop = _level(flat, span, level)
+    usual = flat.state[UNUSUAL] == 0
+    start = 0
+    for span in spans:
+        rows = flat.spans[span, SPAN_ROWS]
+        for level in range(LEVELS):
+            first, stop = level_of(flat, span, level)
             for row in range(first, stop):
                 field = flat.attributes[row, ATTRIBUTE_FIELD]
                 if field < SPECIALS:
+                    if field < ELEMENT:
+                        dropped[-field] += 1
                     continue
                 column = column_of_field[field]
                 if column < 0:
-                    dropped[-column] += 1
-                    continue
-                kind = flat.attributes[row, ATTRIBUTE_TYPE]
-                if kinds[column] <= NUMERIC:
-                    if kind == DOUBLE:
-                        cells[column, i] = flat.attributes[row, ATTRIBUTE_VALUE]
-                        states[column, i] = PRESENT
-                        continue
-                    cells[column, i] = as_int64(float(flat.attributes[row, ATTRIBUTE_VALUE]))
-                    fits = kind == INT
+                    dropped[-column] += rows
+                elif usual or (rows == 1 and flat.attributes[row, ATTRIBUTE_TYPE] != ARRAY):
+                    _fill_cell(flat, row, column, start, kinds, text_bytes_max, cells, states, dropped)
                 else:
-                    cells[column, i] = row
-                    fits = kind in (STRING, BOOL) or (kinds[column] == TEXT and kind in (INT, DOUBLE))
-                states[column, i] = PRESENT if fits else ABSENT if kind == EMPTY else MISMATCH
+                    _fill_rows(flat, row, column, start, rows, kinds, text_bytes_max, cells, states, dropped)
+        start += rows
+
+
+@inlined
+def _fill_cell(
+    flat: Flat,
+    row: int,
+    column: int,
+    place: int,
+    kinds: Octets,
+    text_bytes_max: int,
+    cells: Ints,
+    states: Octets,
+    dropped: Ints,
+) -> None:
+    """Write the scalar in an attribute's row to one cell."""
+    kind = flat.attributes[row, ATTRIBUTE_TYPE]
+    if kinds[column] <= NUMERIC:
+        if kind == DOUBLE:
+            cells[column, place] = flat.attributes[row, ATTRIBUTE_VALUE]
+            states[column, place] = PRESENT
+            return
+        cells[column, place] = as_int64(float(flat.attributes[row, ATTRIBUTE_VALUE]))
+        fits = kind == INT
+    else:
+        cells[column, place] = row
+        fits = kind in (STRING, BOOL) or (kinds[column] == TEXT and kind in (INT, DOUBLE))
+        if kind == STRING and flat.attributes[row, ATTRIBUTE_LENGTH] > text_bytes_max:
+            dropped[-STRING_TOO_LONG] += 1
+            states[column, place] = ABSENT
+            return
+    states[column, place] = PRESENT if fits else ABSENT if kind == EMPTY else MISMATCH
+
+
+@kernel
+def _fill_rows(
+    flat: Flat,
+    row: int,
+    column: int,
+    start: int,
+    rows: int,
+    kinds: Octets,
+    text_bytes_max: int,
+    cells: Ints,
+    states: Octets,
+    dropped: Ints,
+) -> None:
+    """Write an array's elements to one row each, or a scalar to all rows.
+
+    An array of another length is one that a nearer level overwrites.
+    """
+    if flat.attributes[row, ATTRIBUTE_TYPE] == ARRAY:
+        first = flat.attributes[row, ATTRIBUTE_VALUE]
+        count = min(rows, flat.attributes[row, ATTRIBUTE_LENGTH]) if first >= 0 else 0
+        for i in range(count):
+            _fill_cell(flat, first + i, column, start + i, kinds, text_bytes_max, cells, states, dropped)
+    else:
+        for i in range(rows):
+            _fill_cell(flat, row, column, start + i, kinds, text_bytes_max, cells, states, dropped)
 
 
 @kernel

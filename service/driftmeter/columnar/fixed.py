@@ -19,6 +19,7 @@ from driftmeter.columnar.layout import (
     Ints,
 )
 from driftmeter.columnar.memory import Bytes, load8
+from driftmeter.columnar.rows import Rows
 from driftmeter.model.compiled import kernel
 from driftmeter.model.predictions import FIXED_FIELDS
 
@@ -38,8 +39,27 @@ class _Room(NamedTuple):
     span_ids: npt.NDArray[np.uint8]
 
 
-def fixed_arrays(buffer: Bytes, flat: Flat, spans: Ints, prediction_ids: pa.Array) -> list[pa.Array]:
-    """Arrays for `FIXED_FIELDS`, one value per row of `spans`."""
+def fixed_arrays(buffer: Bytes, flat: Flat, spans: Ints, rows: Rows, prediction_ids: pa.Array) -> list[pa.Array]:
+    """Arrays for `FIXED_FIELDS`, one value per row; the rows of one entry differ in `row_index` and prediction id.
+
+    Args:
+        buffer: The request.
+        flat: Its spans or log records.
+        spans: The batch's.
+        rows: What rows these make.
+        prediction_ids: One per row.
+    """
+    arrays = _of_entries(buffer, flat, spans)
+    if rows.of_entry is not None:
+        which = pa.array(rows.of_entry)
+        arrays = {name: array.take(which) for name, array in arrays.items()}
+    row_index = pa.Array.from_buffers(_TYPES["row_index"], rows.count, [None, pa.py_buffer(rows.index)], 0)
+    arrays |= {"prediction_id": prediction_ids, "row_index": row_index}
+    return [arrays[name] for name in _TYPES]
+
+
+def _of_entries(buffer: Bytes, flat: Flat, spans: Ints) -> dict[str, pa.Array]:
+    """Arrays with one value per span or log record, by field."""
     rows = spans.size
     room = _Room(
         words=np.empty((3, rows), np.int64),
@@ -57,7 +77,6 @@ def fixed_arrays(buffer: Bytes, flat: Flat, spans: Ints, prediction_ids: pa.Arra
     buffers = {
         "event_time": [None, event_time],
         "span_key": [None, span_key],
-        "row_index": [None, pa.py_buffer(np.zeros(rows, np.uint16))],
         "trace_id": trace_ids,
         "span_id": span_ids,
         "duration": [None, duration],
@@ -65,10 +84,7 @@ def fixed_arrays(buffer: Bytes, flat: Flat, spans: Ints, prediction_ids: pa.Arra
         "weight": [None, pa.py_buffer(room.weights)],
         "dropped_attributes_count": [None, pa.py_buffer(room.dropped)],
     }
-    return [
-        prediction_ids if name == "prediction_id" else pa.Array.from_buffers(type_, rows, buffers[name], 0)
-        for name, type_ in _TYPES.items()
-    ]
+    return {name: pa.Array.from_buffers(_TYPES[name], rows, parts, 0) for name, parts in buffers.items()}
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Who a span is, and how many spans it stands for."""
+"""Who a span or log record is, and how many it stands for."""
 # ruff: noqa: PLR2004 - lengths of ids and values of bytes.
 
 from driftmeter.columnar.memory import IDENTITY_SEED, Bytes, hash_bytes, load8, load64, multiply_fold
@@ -34,6 +34,15 @@ def span_key(buffer: Bytes, trace_id: int, span_id: int, begin: int, end: int) -
         return hash_bytes(buffer, begin, end - begin, IDENTITY_SEED)
     state = multiply_fold(load64(buffer, trace_id) ^ IDENTITY_SEED, load64(buffer, trace_id + 8) ^ _STEP)
     return multiply_fold(state ^ IDENTITY_SEED, load64(buffer, span_id) ^ _STEP)
+
+
+@kernel
+def record_key(buffer: Bytes, begin: int, end: int) -> int:
+    """64-bit identity of a log record: the hash of all its bytes, since several records may belong to one span.
+
+    Two records that are alike in everything, their times included, are one.
+    """
+    return hash_bytes(buffer, begin, end - begin, IDENTITY_SEED)
 
 
 @kernel

@@ -4,7 +4,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from driftmeter.columnar.columns import CATEGORICAL, NUMERIC, TOO_MANY_COLUMNS, UNDECIDED
+from driftmeter.columnar.columns import CATEGORICAL, NUMERIC, UNDECIDED
+from driftmeter.columnar.layout import TOO_MANY_COLUMNS
 from driftmeter.model.columns import Kind
 
 MODELS_MAX = 10_000

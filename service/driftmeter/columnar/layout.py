@@ -12,16 +12,29 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 # What an attribute's value is.
-EMPTY, STRING, BOOL, INT, DOUBLE, BYTES, NESTED, REFERENCE = range(8)
-"""No value set; scalars; bytes; an array or a map; an index into a string table, which traces have not."""
+EMPTY, STRING, BOOL, INT, DOUBLE, BYTES, NESTED, REFERENCE, ARRAY, NUMBER = range(10)
+"""No value set; scalars; bytes; a map, or an array where none is read; an index into a string table, which OTLP has
+not; an array; a number of a JSON text that is still to be read."""
 
 # Attribute: 4 words.
 ATTRIBUTE_FIELD, ATTRIBUTE_TYPE, ATTRIBUTE_VALUE, ATTRIBUTE_LENGTH = range(4)
 ATTRIBUTE_WORDS = 4
 """Field number; type; the number's bits, or the offset of the text's first byte; the text's length. For NESTED
-offset and length are those of the whole KeyValue message."""
+offset and length are those of the whole KeyValue message, or of the AnyValue inside an array. For ARRAY they are the
+row of its first element, -1 when there are too many to keep, and the number of elements."""
 
-# Span: 16 words.
+ELEMENT, TOO_MANY_COLUMNS, NAME_TOO_LONG, STRING_TOO_LONG, INVALID_JSON = -1, -2, -3, -4, -5
+"""Instead of a field number: an element of an array, which stands in the rows behind its array; or why a value is
+dropped and counted."""
+
+ELEMENTS_MAX = 65_535
+"""Most elements of an array: `row_index` has 16 bits."""
+
+ATTRIBUTES_MAX = 2**23
+"""Most rows of attributes up to which arrays are kept, 256 MiB of them. An element may be two bytes on the wire and
+takes 32 here; 64 MiB of doubles in arrays, which are 11 bytes each, still fit."""
+
+# Span or log record: 17 words.
 (
     SPAN_START,
     SPAN_END,
@@ -34,27 +47,35 @@ offset and length are those of the whole KeyValue message."""
     SPAN_SCOPE,
     SPAN_SPECIAL,
 ) = range(10)
-SPAN_KEY, SPAN_THRESHOLD, SPAN_GROUP = 13, 14, 15
-SPAN_WORDS = 16
+SPAN_KEY, SPAN_THRESHOLD, SPAN_GROUP, SPAN_ROWS = 13, 14, 15, 16
+SPAN_WORDS = 17
 """Times in nanoseconds; offsets of the ids, -1 when not valid; 1 when the status is ERROR; dropped attributes; its
 attributes are rows [FIRST, STOP); row of its scope; four words from SPECIAL on: the attribute that gives model,
-version, stage and prediction id at any level, -1 for none; 64-bit identity; sampling threshold; its group."""
+version, stage and prediction id at any level, -1 for none; 64-bit identity; sampling threshold; its group; rows of its
+table: 1, or the length of its arrays."""
 
-# Scope with its resource: 10 words.
+# Scope with its resource.
 SCOPE_RESOURCE_FIRST, SCOPE_RESOURCE_STOP, SCOPE_FIRST, SCOPE_STOP, SCOPE_SPECIAL = range(5)
-SCOPE_BEARING = 8
-SCOPE_WORDS = 9
+SCOPE_BEARING, SCOPE_ARRAYS = 8, 9
+SCOPE_WORDS = 10
 """Attributes of the resource and of the scope; four specials as for spans; 1 when a feature, prediction or label is
-among them."""
+among them; 1 when an array is."""
 
 # Fields that are not columns.
 MODEL, VERSION, STAGE, PREDICTION_ID = range(4)
 SPECIALS = 4
 """Fields from SPECIALS on are columns, numbered in order of first appearance."""
 
-# Key: 6 words. `KEY_OF_FIELD` is indexed by field, the others by key.
-KEY_HASH, KEY_OFFSET, KEY_LENGTH, KEY_FIELD, KEY_BEARING, KEY_OF_FIELD = range(6)
-KEY_WORDS = 6
+COLUMN, NOTHING, JSON = -1, -2, -10
+"""What `classify` calls a key of a column that has no number yet; a key that means nothing; `JSON - n` is the key of a
+JSON text, of which row n of `Naming.targets` says more."""
+
+# Key. `KEY_OF_FIELD` and `KEY_LAST`, the newest attribute of a field, are indexed by field, the others by key.
+KEY_HASH, KEY_OFFSET, KEY_LENGTH, KEY_FIELD, KEY_BEARING, KEY_OF_FIELD, KEY_LAST = range(7)
+KEY_WORDS = 7
+
+KEY_ROOM_BYTES = 4 * 2**20
+"""Room for the names of columns that come from JSON texts, in one request."""
 
 # Position: the key that the newest span had as its n-th attribute.
 POSITIONS = 256
@@ -68,10 +89,15 @@ POSITIONS = 256
     SCOPES,
     KEYS,
     FIELDS,
+    UNUSUAL,
     RECEIVED,
     IGNORED,
     NO_TIMESTAMP,
     FUTURE,
+    TOO_MANY_ATTRIBUTES,
+    NAMES_TOO_LONG,
+    ARRAY_LENGTHS,
+    TOO_MANY_ELEMENTS,
     OUT_KEY_OFFSET,
     OUT_KEY_LENGTH,
     OUT_TYPE,
@@ -79,9 +105,18 @@ POSITIONS = 256
     OUT_LENGTH,
     RESOURCE_FIRST,
     RESOURCE_STOP,
+    EXTRAS,
+    MEMBERS,
+    NAME_ROOM,
+    TEXT_ROOM,
+    ATTRIBUTES_LIMIT,
+    TEXT_LIMIT,
     SEED,
-) = range(19)
-STATE_WORDS = 19
+) = range(30)
+STATE_WORDS = 30
+"""UNUSUAL is the number of entries kept that have arrays or JSON texts; EXTRAS is 1 when the current entry has some of
+its own, MEMBERS how many members these texts have; NAME_ROOM and TEXT_ROOM are the first free bytes behind the request
+for names of columns and for unescaped texts; the limits are most attributes of an entry and most bytes of a text."""
 
 # Why a request is refused. 0 is reserved for "arrays too small".
 FULL, TRUNCATED, VARINT, TAG, GROUP, UTF8, DEPTH = range(7)

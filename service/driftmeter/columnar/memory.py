@@ -57,6 +57,19 @@ load64 = cast("Callable[[Bytes, int], int]", intrinsic(_load64))
 """Eight bytes from `position` on, little endian, as the bits of an int64."""
 
 
+def _store8(typing_context: Any, buffer: Any, position: Any, byte: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(builder.trunc(args[2], ir.IntType(8)), _pointer(context, builder, signature, args))
+        return context.get_dummy_value()
+
+    return types.void(buffer, types.int64, types.int64), generate
+
+
+store8 = cast("Callable[[Bytes, int, int], None]", intrinsic(_store8))
+"""Write the low eight bits of a number to `position`, though the array's type says that it is only read. Only called
+for the room behind a request that was made for it: see `json_members`."""
+
+
 def _multiply_fold(typing_context: Any, left: Any, right: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
         wide = ir.IntType(128)

@@ -5,61 +5,109 @@ from typing import NamedTuple
 import numpy as np
 
 from driftmeter.columnar.config import AttributesConfig
-from driftmeter.columnar.layout import MODEL, PREDICTION_ID, SPECIALS, STAGE, VERSION, Ints
+from driftmeter.columnar.layout import COLUMN, JSON, MODEL, NOTHING, PREDICTION_ID, SPECIALS, STAGE, VERSION, Ints
 from driftmeter.columnar.memory import Bytes, load8
 from driftmeter.model.columns import Column, Role
 from driftmeter.model.compiled import kernel
 
 _BEARING_ROLES = (Role.FEATURE, Role.PREDICTION, Role.LABEL)
+_SPECIAL_FIELDS = {
+    "model_name": MODEL,
+    "model_version": VERSION,
+    "model_stage": STAGE,
+    "prediction_id": PREDICTION_ID,
+}
+_JSON = "json:"
+_ANY = "*"
+
+RULE_OFFSET, RULE_LENGTH, RULE_EXACT, RULE_FIELD, RULE_BEARING = range(5)
+TARGET_OFFSET, TARGET_LENGTH, TARGET_FIELD = range(3)
+
+BARE_VALUE = b"value"
+"""Name of the column that a JSON text which is no object is."""
 
 
 class Naming(NamedTuple):
     """Names as the kernels see them.
 
     Attributes:
-        text: All exact names and prefixes, UTF-8, one after the other.
-        rules: One row per name, in the order in which they are tried: offset and length in `text`; the special
-            field for exact names, -1 for prefixes; 1 when a span with such a key has something to say about drift.
+        text: All names and prefixes, UTF-8, one after the other, and last `BARE_VALUE`.
+        rules: One row per name, in the order in which they are tried: offset and length in `text`; 1 for exact names,
+            0 for prefixes; the special field, COLUMN or `JSON - n`; 1 when a span with such a key has something to
+            say about drift.
+        targets: One row per JSON text: offset and length of the prefix that its members' names get; the special field
+            that the text as a whole is instead, or -1.
+        limits: Most attributes of an entry, most bytes of a text.
     """
 
     text: Bytes
     rules: Ints
+    targets: Ints
+    limits: Ints
+
+
+class _Rule(NamedTuple):
+    name: bytes
+    exact: bool
+    field: int
+    bearing: int
 
 
 def compile_naming(config: AttributesConfig) -> Naming:
     """Exact names first, then prefixes, the longer ones first."""
-    exact = [
-        (config.model_name, MODEL),
-        (config.model_version, VERSION),
-        (config.model_stage, STAGE),
-        (config.prediction_id, PREDICTION_ID),
-    ]
-    rules = [(name.encode(), field, 0) for name, field in exact if name]
-    rules += [(prefix.encode(), -1, int(role in _BEARING_ROLES)) for prefix, role in _prefixes(config)]
-    starts = np.cumsum([0, *(len(name) for name, _, _ in rules)])
-    rows = [(start, len(name), field, bearing) for start, (name, field, bearing) in zip(starts, rules, strict=False)]
-    text = b"".join(name for name, _, _ in rules)
-    return Naming(np.frombuffer(text or b"\0", np.uint8), np.array(rows, np.int64).reshape(-1, 4))
+    rules = [_Rule(getattr(config, name).encode(), True, field, 0) for name, field in _SPECIAL_FIELDS.items()]
+    targets: list[tuple[bytes, int]] = []
+    for key, target in config.aliases.items():
+        if target.startswith(_JSON):
+            rules.append(_Rule(key.encode(), True, JSON - len(targets), 0))
+            targets.append(_json_target(target.removeprefix(_JSON), config))
+        elif target in _SPECIAL_FIELDS:
+            rules.append(_Rule(key.encode(), True, _SPECIAL_FIELDS[target], 0))
+        elif not key.endswith(_ANY):
+            rules.append(_Rule(key.encode(), True, COLUMN, _bearing(Column.from_field(target).role)))
+    rules += [_Rule(prefix.encode(), False, COLUMN, _bearing(role)) for prefix, role in _prefixes(config)]
+    rules = [rule for rule in rules if rule.name or not rule.exact]
+    texts = [*(rule.name for rule in rules), *(prefix for prefix, _ in targets)]
+    starts = np.cumsum([0, *map(len, texts)]).tolist()
+    rows = [(start, len(rule.name), *rule[1:]) for start, rule in zip(starts, rules, strict=False)]
+    ends = [(start, len(prefix), field) for start, (prefix, field) in zip(starts[len(rules) :], targets, strict=False)]
+    return Naming(
+        np.frombuffer(b"".join(texts) + BARE_VALUE, np.uint8),
+        np.array(rows, np.int64).reshape(-1, 5),
+        np.array(ends, np.int64).reshape(-1, 3),
+        np.array([config.max_attributes, config.max_text_bytes], np.int64),
+    )
 
 
 def column_of(key: str, config: AttributesConfig) -> Column:
-    """The column that a key with one of the prefixes names."""
+    """The column that a key which is an alias or has one of the prefixes names."""
+    target = config.aliases.get(key)
+    if target is not None and not key.endswith(_ANY):
+        return Column.from_field(target)
     for prefix, role in _prefixes(config):
         if key.startswith(prefix) and len(key) > len(prefix):
             return Column(role, key[len(prefix) :])
-    raise ValueError(f"{key!r} has none of the prefixes")
+    raise ValueError(f"{key!r} is no column")
+
+
+def _bearing(role: Role) -> int:
+    return int(role in _BEARING_ROLES)
 
 
 def _prefixes(config: AttributesConfig) -> list[tuple[str, Role]]:
     """Prefixes, the longer ones first."""
-    prefixes = [
-        (config.feature_prefix, Role.FEATURE),
-        (config.prediction_prefix, Role.PREDICTION),
-        (config.probability_prefix, Role.PROBABILITY),
-        (config.label_prefix, Role.LABEL),
-        (config.segment_prefix, Role.SEGMENT),
-    ]
+    prefixes = [(getattr(config, f"{role.value}_prefix"), role) for role in Role]
+    for key, target in config.aliases.items():
+        if key.endswith(_ANY):
+            prefixes.append((key.removesuffix(_ANY), Column.from_field(target).role))
     return sorted(prefixes, key=lambda item: -len(item[0].encode()))
+
+
+def _json_target(target: str, config: AttributesConfig) -> tuple[bytes, int]:
+    """Prefix of the members' names, and the special field or -1."""
+    if target in _SPECIAL_FIELDS:
+        return b"", _SPECIAL_FIELDS[target]
+    return getattr(config, f"{target}_prefix").encode(), -1
 
 
 @kernel
@@ -67,15 +115,16 @@ def classify(buffer: Bytes, offset: int, length: int, naming: Naming) -> tuple[i
     """What a key means.
 
     Returns:
-        The special field and 0; or -1 and whether the span becomes feature-bearing by this column (0 or 1); or
-        -1 and -1 when the key means nothing. A prefix with nothing behind it means nothing.
+        The special field, COLUMN, `JSON - n` or NOTHING, and 1 when the span becomes feature-bearing by this column.
+        A prefix with nothing behind it means nothing.
     """
     rules = naming.rules
     for rule in range(rules.shape[0]):
-        start, size, field = rules[rule, 0], rules[rule, 1], rules[rule, 2]
-        if (length == size if field >= 0 else length > size) and _starts_with(buffer, offset, naming.text, start, size):
-            return field, rules[rule, 3]
-    return -1, -1
+        start, size = rules[rule, RULE_OFFSET], rules[rule, RULE_LENGTH]
+        fits = length == size if rules[rule, RULE_EXACT] else length > size
+        if fits and _starts_with(buffer, offset, naming.text, start, size):
+            return rules[rule, RULE_FIELD], rules[rule, RULE_BEARING]
+    return NOTHING, 0
 
 
 @kernel

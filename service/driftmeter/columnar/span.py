@@ -2,38 +2,19 @@
 # ruff: noqa: PLR0913, PLR0911
 # Kernels: they take arrays one by one, leave at the first fault, and know tags by number.
 
-from driftmeter.columnar.attributes import span_attribute
+from driftmeter.columnar.entry import ENTRY_DEPTH, begin_entry, end_entry, read_attribute
 from driftmeter.columnar.identity import sampling_threshold, span_key, valid_id
 from driftmeter.columnar.layout import (
-    ATTRIBUTE_LENGTH,
-    ATTRIBUTE_TYPE,
-    ATTRIBUTES,
-    DOUBLE,
-    EMPTY,
-    FULL,
-    FUTURE,
-    IGNORED,
-    MODEL,
-    NO_TIMESTAMP,
     POSITIONS,
-    RECEIVED,
-    SCOPE_BEARING,
-    SCOPE_SPECIAL,
     SPAN_DROPPED,
     SPAN_END,
     SPAN_ERROR,
-    SPAN_FIRST,
     SPAN_ID,
     SPAN_KEY,
-    SPAN_SCOPE,
-    SPAN_SPECIAL,
     SPAN_START,
-    SPAN_STOP,
     SPAN_THRESHOLD,
     SPAN_TRACE_ID,
     SPANS,
-    SPECIALS,
-    STRING,
     UTF8,
     Flat,
     Ints,
@@ -49,8 +30,6 @@ _TRACE_ID, _SPAN_ID, _TRACE_STATE, _ATTRIBUTES = 0x0A, 0x12, 0x1A, 0x4A
 _START, _END, _DROPPED, _STATUS = 0x39, 0x41, 0x50, 0x7A
 _STATUS_CODE = 0x18
 _STATUS_ERROR = 2
-SPAN_DEPTH = 3
-"""Level of a span below the request, its resource spans and its scope spans."""
 
 
 @kernel
@@ -65,7 +44,7 @@ def _status(buffer: Bytes, position: int, end: int, span: Ints, table: Table, fl
             code, position = read_varint(buffer, position, end, state)
             span[SPAN_ERROR] = int(code & 0xFFFF_FFFF == _STATUS_ERROR)
         else:
-            position = skip_field(buffer, position, end, tag, STATUS, SPAN_DEPTH + 1, table, stack, state)
+            position = skip_field(buffer, position, end, tag, STATUS, ENTRY_DEPTH + 1, table, stack, state)
         if position < 0:
             return -1
     return position
@@ -97,7 +76,7 @@ def _span_field(buffer: Bytes, position: int, end: int, tag: int, span: Ints, ta
     if tag == _STATUS:
         begin, stop = read_size(buffer, position, end, state)
         return stop if stop < 0 else _status(buffer, begin, stop, span, table, flat)
-    return skip_field(buffer, position, end, tag, SPAN, SPAN_DEPTH, table, stack, state)
+    return skip_field(buffer, position, end, tag, SPAN, ENTRY_DEPTH, table, stack, state)
 
 
 @kernel
@@ -113,58 +92,22 @@ def decode_span(
 ) -> int:
     """Decode one span into the next free row, and keep it when it is to be counted."""
     state = flat.state
-    row = state[SPANS]
-    if row >= flat.spans.shape[0]:
-        return fail(state, position, FULL)
-    span, owner = flat.spans[row], flat.scopes[scope]
-    span[:] = 0
-    span[SPAN_TRACE_ID] = span[SPAN_ID] = -1
-    for special in range(SPECIALS):
-        span[SPAN_SPECIAL + special] = owner[SCOPE_SPECIAL + special]
-    bearing = owner[SCOPE_BEARING]
-    first = state[ATTRIBUTES]
-    begin, ordinal = position, 0
+    if begin_entry(flat, scope, position) < 0:
+        return -1
+    span = flat.spans[state[SPANS]]
+    bearing, begin, ordinal = 0, position, 0
     while position < end:
         tag, position = read_tag(buffer, position, end, state)
         if position < 0:
             return -1
         if tag == _ATTRIBUTES:
-            row = state[ATTRIBUTES]
-            position = span_attribute(buffer, position, end, ordinal, SPAN_DEPTH + 1, naming, table, flat)
-            place = ordinal & (POSITIONS - 1)
+            position = read_attribute(buffer, position, end, ordinal, span, naming, table, flat)
+            bearing |= flat.positions[ordinal & (POSITIONS - 1), 3]
             ordinal += 1
-            field = flat.positions[place, 2]
-            if 0 <= field < SPECIALS:
-                span[SPAN_SPECIAL + field] = row
-            bearing |= flat.positions[place, 3]
         else:
             position = _span_field(buffer, position, end, tag, span, table, flat)
         if position < 0:
             return -1
-    span[SPAN_FIRST], span[SPAN_STOP], span[SPAN_SCOPE] = first, state[ATTRIBUTES], scope
-    state[RECEIVED] += 1
-    refusal = _refusal(flat, span, bearing, not_after_ns)
-    if refusal:
-        state[refusal] += 1
-        state[ATTRIBUTES] = first
-        return position
-    span[SPAN_KEY] = span_key(buffer, span[SPAN_TRACE_ID], span[SPAN_ID], begin, end)
-    state[SPANS] += 1
+    if end_entry(flat, bearing, ordinal, not_after_ns):
+        span[SPAN_KEY] = span_key(buffer, span[SPAN_TRACE_ID], span[SPAN_ID], begin, end)
     return position
-
-
-@kernel
-def _refusal(flat: Flat, span: Ints, bearing: int, not_after_ns: int) -> int:
-    """The counter of the state that a span not to be kept belongs to; 0 for a span to be kept."""
-    model = span[SPAN_SPECIAL + MODEL]
-    if bearing == 0 or model < 0:
-        return IGNORED
-    kind = flat.attributes[model, ATTRIBUTE_TYPE]
-    if kind == EMPTY or kind > DOUBLE or (kind == STRING and flat.attributes[model, ATTRIBUTE_LENGTH] == 0):
-        return IGNORED
-    if span[SPAN_END] == 0:
-        return NO_TIMESTAMP
-    # The time is unsigned on the wire: what does not fit into int64 is a far future.
-    if span[SPAN_END] < 0 or span[SPAN_END] > not_after_ns:
-        return FUTURE
-    return 0

@@ -21,13 +21,13 @@ from driftmeter.columnar.memory import Bytes, load8
 from driftmeter.model.compiled import kernel
 
 
-def text_of(request: bytes, attributes: Ints, row: int) -> str:
+def text_of(request: bytes | memoryview, attributes: Ints, row: int) -> str:
     """One scalar attribute as text: `true`, `12`, `0.5`. Empty for -1, and for what is no scalar."""
     if row < 0:
         return ""
     kind, value = int(attributes[row, ATTRIBUTE_TYPE]), int(attributes[row, ATTRIBUTE_VALUE])
     if kind == STRING:
-        return request[value : value + int(attributes[row, ATTRIBUTE_LENGTH])].decode()
+        return str(request[value : value + int(attributes[row, ATTRIBUTE_LENGTH])], "utf-8")
     if kind == BOOL:
         return "true" if value else "false"
     if kind == INT:

@@ -72,7 +72,7 @@ class _Demo:
         days = await asyncio.to_thread(self._prepare, model, baseline)
         config = Config.model_validate(
             {
-                "ingest": {"listen": self._listen},
+                "ingest": {"grpc": {"listen": self._listen}, "http": {"listen": None}},
                 "window": {"lengths": [WINDOW], "clock": "data"},
                 "baseline": {"files": [str(baseline)]},
                 "export": {"scrape": {"listen": self._scrape}},
@@ -86,7 +86,7 @@ class _Demo:
         service = Service(config, SystemClock(), on_evaluated)
         try:
             await service.start()
-            made = await self._serve_year(model, service.otlp_port, days)
+            made = await self._serve_year(model, service.grpc_port, days)
             await service.drain()
             await asyncio.sleep(0)  # Lets the last findings reach the board.
             self._summarise(service, made)

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 FIXED_FIELDS = (
-    pa.field("event_time", pa.timestamp("ns", tz="UTC"), nullable=False),  # The span's end.
-    pa.field("span_key", pa.uint64(), nullable=False),  # 64 bits of (trace id, span id).
-    pa.field("row_index", pa.uint16(), nullable=False),  # Element of a batched span; 0 otherwise.
+    pa.field("event_time", pa.timestamp("ns", tz="UTC"), nullable=False),  # The span's end, or the log record's time.
+    pa.field("span_key", pa.uint64(), nullable=False),  # 64 bits of (trace id, span id); of a log record's bytes.
+    pa.field("row_index", pa.uint16(), nullable=False),  # Element of its span's arrays; 0 without.
     pa.field("trace_id", pa.binary(), nullable=False),  # 16 bytes; empty when the sender gave none.
     pa.field("span_id", pa.binary(), nullable=False),  # 8 bytes; empty when the sender gave none.
     pa.field("prediction_id", pa.string()),
@@ -35,6 +35,9 @@ class ModelKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """Rows of one model, version and stage out of one request.
+
+    A span or log record has one row, or, when it has arrays, one for each element: these stand together, share
+    `span_key`, ids, times and scalars, and are numbered by `row_index` from 0. So rows numbered 0 are as many as spans.
 
     Attributes:
         key: The model, version and stage.

@@ -31,6 +31,12 @@ class SpanReason(StrEnum):
     NO_TIMESTAMP = "no_timestamp"
     TOO_MANY_MODELS = "too_many_models"
     TOO_SPARSE = "too_sparse"
+    TOO_MANY_ATTRIBUTES = "too_many_attributes"
+    STRING_TOO_LONG = "string_too_long"
+    """Its model's name, version or stage."""
+    ARRAY_LENGTHS = "array_lengths"
+    """Its arrays have different lengths."""
+    TOO_MANY_ELEMENTS = "too_many_elements"
     EXCEPTION = "exception"
 
 
@@ -51,8 +57,40 @@ class RequestResult(StrEnum):
     TOO_LARGE = "too_large"
     UNAVAILABLE = "unavailable"
     UNAUTHENTICATED = "unauthenticated"
+    UNSUPPORTED = "unsupported"
+    """Another path, method, content type or encoding than those of OTLP/HTTP."""
     CANCELLED = "cancelled"
     QUARANTINED = "quarantined"
+
+
+class RefusalReason(StrEnum):
+    """Why a sender was told to try again."""
+
+    IN_FLIGHT = "in_flight"
+    """All bytes that may be in flight were."""
+    CLIENT_SHARE = "client_share"
+    """This client held its share while others were active too."""
+    STALLED = "stalled"
+    """The body did not arrive in time."""
+    STOPPING = "stopping"
+    """The service is about to stop."""
+    EXCEPTION = "exception"
+    """Something failed that should not have; the log says what."""
+
+
+class Credentials(StrEnum):
+    """Files that say who may connect and whom to trust, read again when they change."""
+
+    TLS = "tls"
+    BEARER_TOKENS = "bearer_tokens"
+
+
+class ReloadResult(StrEnum):
+    """What became of a changed file."""
+
+    OK = "ok"
+    FAILED = "failed"
+    """It cannot be used; what was read before stays in force."""
 
 
 class ValueReason(StrEnum):
@@ -60,6 +98,9 @@ class ValueReason(StrEnum):
 
     TOO_MANY_COLUMNS = "too_many_columns"
     NAME_TOO_LONG = "name_too_long"
+    ID_TOO_LONG = "id_too_long"
+    STRING_TOO_LONG = "string_too_long"
+    INVALID_JSON = "invalid_json"
 
 
 class Destination(StrEnum):
@@ -143,6 +184,18 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
         "OTLP requests by how they were answered.",
         {"result": _closed(RequestResult)},
     ),
+    SelfMetric(
+        "driftmeter_requests_refused_total",
+        "counter",
+        "OTLP requests whose senders were told to try again, by reason.",
+        {"reason": _closed(RefusalReason)},
+    ),
+    SelfMetric(
+        "driftmeter_credentials_reloads_total",
+        "counter",
+        "Times that changed certificates or bearer tokens were read again.",
+        {"credentials": _closed(Credentials), "result": _closed(ReloadResult)},
+    ),
     SelfMetric("driftmeter_received_bytes_total", "counter", "Bytes of OTLP requests, decompressed."),
     SelfMetric("driftmeter_in_flight_bytes", "gauge", "Bytes of requests that were admitted and not yet answered."),
     SelfMetric(
@@ -155,10 +208,10 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
     SelfMetric(
         "driftmeter_rows_total",
         "counter",
-        "Accepted rows by what became of them.",
+        "Accepted spans by what became of their rows; a span with arrays is one, however many rows it makes.",
         {"outcome": _closed(RowOutcome)},
     ),
-    SelfMetric("driftmeter_pending_rows", "gauge", "Accepted rows that wait to be counted."),
+    SelfMetric("driftmeter_pending_rows", "gauge", "Accepted spans whose rows wait to be counted."),
     SelfMetric(
         "driftmeter_values_dropped_total",
         "counter",
@@ -203,6 +256,8 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._moving = threading.RLock()
         self.requests = self._counter("driftmeter_requests_total")
+        self.requests_refused = self._counter("driftmeter_requests_refused_total")
+        self.credentials_reloads = self._counter("driftmeter_credentials_reloads_total")
         self.received_bytes = self._counter("driftmeter_received_bytes_total")
         self.in_flight_bytes = self._gauge("driftmeter_in_flight_bytes")
         self.spans = self._counter("driftmeter_spans_total")
