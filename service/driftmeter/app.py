@@ -90,7 +90,9 @@ class Service:
         _LOG.info(
             "ready",
             extra=fields(
-                version=__version__, otlp=self.config.ingest.listen, metrics=self.config.export.scrape.listen or "off"
+                version=__version__,
+                otlp=f"{self.config.ingest.listen.rpartition(':')[0]}:{self._server.port}",  # Also where it says 0.
+                metrics=self.config.export.scrape.listen or "off",
             ),
         )
 

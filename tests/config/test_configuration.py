@@ -86,6 +86,7 @@ def test_each_mistake_has_its_place(tmp_path: Path, text: str, place: str, words
         (b"hello", "must be a mapping"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"\ttab: 1", "not YAML"),
+        (b"window: {}\nwindow: {}\n", "'window' stands twice"),
     ],
 )
 def test_what_is_no_configuration_is_refused(tmp_path: Path, content: bytes, words: str) -> None:

@@ -17,11 +17,11 @@ from driftmeter.config import Config
 from driftmeter.errors import ConfigError, MalformedError
 from driftmeter.ingest.config import IngestConfig
 from driftmeter.ingest.server import OtlpServer, Sink
-from driftmeter.model.predictions import Predictions
+from driftmeter.model.predictions import ModelKey
 from driftmeter.model.receipt import Receipt
 from driftmeter.pipeline import Listeners, Pipeline
 from driftmeter.telemetry.metrics import RequestResult, SpanOutcome, Telemetry
-from otlp_samples import make_request, make_span, usual_request
+from otlp_samples import Scalar, make_request, make_span, usual_request
 from programs import LOOPBACK
 from spans import EXPORT, channel_to, export_over, identity, request_of
 
@@ -82,9 +82,15 @@ def piped(pipeline: Pipeline) -> Sink:
     return sink
 
 
-def make_pipeline(telemetry: Telemetry, listeners: Listeners | None = None) -> Pipeline:
+def make_pipeline(telemetry: Telemetry) -> Pipeline:
     """A pipeline without baselines."""
-    return Pipeline(Config(), BaselineBook(), telemetry, SystemClock(), listeners or Listeners())
+    return Pipeline(Config(), BaselineBook(), telemetry, SystemClock(), Listeners())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Returns once it holds."""
+    while not holds():  # noqa: ASYNC110  # Counters raise no events.
+        await asyncio.sleep(0.01)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -107,7 +113,7 @@ def request_of_size(size: int) -> bytes:
     """A request of exactly so many bytes: one prediction with a large attribute that says nothing."""
 
     def sized(padding: int) -> bytes:
-        attributes = {"ml.feature.size": 1.0, "http.request.body": "x" * padding}
+        attributes: dict[str, Scalar] = {"ml.feature.size": 1.0, "http.request.body": "x" * padding}
         return make_request([make_span(attributes)], identity("prices")).SerializeToString()
 
     request = sized(2 * size - len(sized(size)))
@@ -226,8 +232,7 @@ def test_overload_asks_to_be_tried_again() -> None:
         request = request_of_size(3_000)
         async with serving(slow, max_request_bytes=4_096, max_in_flight_bytes=4_096) as it:
             first = asyncio.create_task(it.export(request))
-            while it.telemetry.in_flight_bytes.value() == 0:
-                await asyncio.sleep(0.01)
+            await until(lambda: it.telemetry.in_flight_bytes.value() > 0)
             error = await it.refusal(request)
             assert error.code() == grpc.StatusCode.UNAVAILABLE
             status = rpc_status.from_call(error)
@@ -270,27 +275,29 @@ def test_cancelled_calls_free_their_room() -> None:
 
         async with serving(endless) as it:
             call = it.channel.unary_unary(EXPORT).future(rows_ending_now(2))
-            while it.telemetry.in_flight_bytes.value() == 0:
-                await asyncio.sleep(0.01)
+            await until(lambda: it.telemetry.in_flight_bytes.value() > 0)
             call.cancel()
-            while it.telemetry.in_flight_bytes.value() > 0:
-                await asyncio.sleep(0.01)
+            await until(lambda: it.telemetry.in_flight_bytes.value() == 0)
             assert it.requests() == {RequestResult.CANCELLED: 1}
 
     run(test)
 
 
-def test_internal_errors_reach_no_sender() -> None:
+def test_internal_errors_reach_no_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that makes the pipeline fail is quarantined and answered with partial success; the service goes on."""
 
     async def test() -> None:
         telemetry = Telemetry()
 
-        def refuse_poison(batch: Predictions) -> None:
-            if batch.key.model == "poison":
-                raise RuntimeError("cannot digest this")
+        pipeline = make_pipeline(telemetry)
+        start = pipeline._start
 
-        pipeline = make_pipeline(telemetry, Listeners(on_predictions=refuse_poison))
+        def start_unless_poison(key: ModelKey) -> object:
+            if key.model == "poison":
+                raise RuntimeError("cannot digest this")
+            return start(key)
+
+        monkeypatch.setattr(pipeline, "_start", start_unless_poison)
         async with serving(piped(pipeline), telemetry) as it:
             answer = await it.export(rows_ending_now(4, "poison"))
             assert answer.partial_success.rejected_spans == 4
@@ -354,8 +361,7 @@ def test_stopping_lets_requests_in_flight_end() -> None:
 
         async with serving(slow) as it:
             first = asyncio.create_task(it.export(rows_ending_now(1)))
-            while it.telemetry.in_flight_bytes.value() == 0:
-                await asyncio.sleep(0.01)
+            await until(lambda: it.telemetry.in_flight_bytes.value() > 0)
             stopping = asyncio.create_task(it.server.stop(20))
             await asyncio.sleep(0.2)
             assert (await it.refusal(b"")).code() == grpc.StatusCode.UNAVAILABLE

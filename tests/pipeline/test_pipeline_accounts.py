@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftmeter import pipeline as pipeline_module
+from driftmeter.baseline.learning import Learning
 from driftmeter.detect.detector import Detector, Evaluation
 from driftmeter.errors import BaselineError, MalformedError
 from driftmeter.model.predictions import Predictions
@@ -27,7 +28,7 @@ CONFIG: dict[str, Any] = {
 ROWS = pl.DataFrame({"size": np.random.default_rng(0).normal(size=500)})
 
 
-class Indigestible(RuntimeError):
+class IndigestibleError(RuntimeError):
     """What the poisoned stages raise."""
 
 
@@ -37,7 +38,7 @@ def poison_windows(patch: pytest.MonkeyPatch) -> None:
 
     def add_unless_poison(self: ModelWindows, batch: Predictions, now_ns: int) -> tuple[int, list[WindowCounts]]:
         if batch.key.model == "poison":
-            raise Indigestible("rows")
+            raise IndigestibleError("rows")
         return add(self, batch, now_ns)
 
     patch.setattr(ModelWindows, "add", add_unless_poison)
@@ -64,7 +65,7 @@ def spans_of(kinds: list[str], first: int, now_ns: int) -> bytes:
     return make_request(spans).SerializeToString()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
 def test_every_span_has_one_fate(steps: list[str | list[str]]) -> None:
     """For any mix of spans, in any order, the sums hold after each request, and each kind met its own fate."""
@@ -117,7 +118,7 @@ def test_poisonous_evaluation_leaves_other_models_alone(monkeypatch: pytest.Monk
 
     def evaluate_unless_poison(self: Detector, windows: list[WindowCounts]) -> Evaluation:
         if self._key.model == "poison":
-            raise Indigestible("windows")
+            raise IndigestibleError("windows")
         return evaluate(self, windows)
 
     monkeypatch.setattr(Detector, "evaluate", evaluate_unless_poison)
@@ -143,7 +144,7 @@ def test_listeners_that_fail_lose_no_rows() -> None:
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
 
     def fail(_: object) -> None:
-        raise Indigestible("export")
+        raise IndigestibleError("export")
 
     watched.pipeline._listeners.on_predictions = fail
     watched.pipeline._listeners.on_evaluated = fail
@@ -160,7 +161,7 @@ def test_request_that_breaks_the_decoder_is_quarantined(monkeypatch: pytest.Monk
 
     def fail_once(*_: object, **__: object) -> None:
         monkeypatch.setattr(watched.pipeline._decoder, "decode", decode)
-        raise Indigestible("bytes")
+        raise IndigestibleError("bytes")
 
     monkeypatch.setattr(watched.pipeline._decoder, "decode", fail_once)
     receipt = watched.send([{"size": 1.0}] * 3)
@@ -176,7 +177,7 @@ def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.Monkey
     watched = WatchedPipeline(CONFIG)
 
     def fail(*_: object, **__: object) -> None:
-        raise Indigestible("bytes")
+        raise IndigestibleError("bytes")
 
     monkeypatch.setattr(watched.pipeline._decoder, "decode", fail)
     with pytest.raises(MalformedError, match="not an OTLP trace request"):
@@ -207,19 +208,21 @@ def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     watched.assert_ledger_holds()
 
 
-@pytest.mark.parametrize("error", [Indigestible("rows"), BaselineError("nothing to compare")], ids=["fault", "no use"])
+@pytest.mark.parametrize(
+    "error", [IndigestibleError("rows"), BaselineError("nothing to compare")], ids=["fault", "no use"]
+)
 def test_learning_that_fails_is_tried_again_with_more_rows(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Rows wait until a baseline can be learned; a failure is not met again with each batch, and loses no row."""
     watched, attempts = WatchedPipeline(CONFIG), []
-    learn = pipeline_module.Learning.learn
+    learn = Learning.learn
 
-    def fail_once(self: pipeline_module.Learning) -> Any:
+    def fail_once(self: Learning) -> Any:
         attempts.append(self.rows)
         if len(attempts) == 1:
             raise error
         return learn(self)
 
-    monkeypatch.setattr(pipeline_module.Learning, "learn", fail_once)
+    monkeypatch.setattr(Learning, "learn", fail_once)
     rows = [{"size": float(number)} for number in range(20)]
     for _ in range(9):
         assert watched.send(rows).rejected_spans == 0

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -200,7 +201,7 @@ def test_future_spans_are_rejected_by_the_clock_and_only_by_it() -> None:
 
 
 def test_flood_of_feature_names_is_bounded() -> None:
-    """10,000 names from one client: so many columns as allowed are kept, the values of others are counted as dropped."""
+    """10,000 names from one client: as many columns as allowed are kept, the values of others counted as dropped."""
     watched = WatchedPipeline({**REPLAY, "attributes": {"max_columns": 500}})
     for start in range(0, 10_000, 100):
         watched.send([{f"name_{start + column}": 1.0 for column in range(100)} for _ in range(2)], model="flood")
@@ -294,7 +295,7 @@ def test_how_rows_are_cut_into_requests_does_not_matter(seed: int, cuts: list[in
     whole.send(rows, times)
     order = np.random.default_rng(seed).permutation(400)
     edges = [0, *sorted(cuts), 400]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = order[start:stop].tolist()
         cut.send([rows[i] for i in part], [times[i] for i in part])
     for watched in (whole, cut):
