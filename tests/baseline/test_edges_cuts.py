@@ -64,7 +64,9 @@ def test_every_cut_is_a_fine_edge(values: list[float]) -> None:
     assert bins.edges[-1] == numbers.max()
     for each in (cuts.quantile_starts, cuts.deciles, cuts.doane):
         # A constant is cut right behind itself too, which is where the bin above the range begins.
-        assert np.isin(each, np.append(bins.edges, np.nextafter(bins.edges[-1], np.inf))).all()
+        with np.errstate(over="ignore"):
+            behind = np.nextafter(bins.edges[-1], np.inf)
+        assert np.isin(each, np.append(bins.edges, behind)).all()
         assert (each[1:] > each[:-1]).all()
     assert cuts.quantile_starts[0] == cuts.doane[0] == numbers.min()
     assert cuts.doane[-1] == numbers.max()

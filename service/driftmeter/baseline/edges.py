@@ -64,7 +64,8 @@ def _quantile_starts(numbers: Floats, distinct: Floats) -> Floats:
 def _decile_cuts(numbers: Floats, distinct: Floats) -> Floats:
     """Inner deciles; few distinct values are told apart, and a constant from both what is below and above it."""
     if len(distinct) == 1:
-        return np.array([distinct[0], np.nextafter(distinct[0], np.inf)])
+        with np.errstate(over="ignore"):  # Behind the largest number there is infinity.
+            return np.array([distinct[0], np.nextafter(distinct[0], np.inf)])
     return distinct[1:] if len(distinct) <= _DECILES else _quantiles(numbers, np.linspace(0.1, 0.9, 9))
 
 
