@@ -7,10 +7,10 @@ batch neither blocks its sender nor stops the service.
 """
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -29,16 +29,15 @@ from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_duration_ns
+from driftmeter.quarantine import Quarantine
 from driftmeter.summary.fold import warm_up as warm_up_fold
 from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason, Telemetry
 from driftmeter.window.watermark import NEVER_NS
 from driftmeter.window.windows import ModelWindows
 
-QUARANTINE_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes of requests kept in quarantine, in memory; the oldest go first."""
-
 _LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass(eq=False)
@@ -81,7 +80,7 @@ class Pipeline:
         self._kinds = KindBook()
         self._decoder = Decoder(config.attributes, self._kinds)
         self._models: dict[ModelKey, _Scored | Learning] = {}
-        self._quarantine = _Quarantine()
+        self._quarantine = Quarantine()
         self._max_future_ns = parse_duration_ns(config.window.max_future)
         self._by_data = config.window.clock == "data"
 
@@ -117,8 +116,8 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
-                with _contained("windows were not closed by the clock", key):
-                    self._evaluate(key, state, state.windows.tick(now_ns, revise=revise))
+                due = self._attempt("windows were not closed", key, partial(state.windows.tick, now_ns, revise=revise))
+                self._evaluate(key, state, due or [])
 
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
@@ -127,8 +126,9 @@ class Pipeline:
                 self._learn(state)
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
-                with _contained("the last windows were not closed", key):
-                    self._evaluate(key, state, state.windows.drain(everything=self._by_data))
+                drain = partial(state.windows.drain, everything=self._by_data)
+                due = self._attempt("the last windows were not closed", key, drain)
+                self._evaluate(key, state, due or [])
 
     def _decode(self, request: bytes) -> Decoded:
         not_after_ns = None if self._by_data else self._clock.now_ns() + self._max_future_ns
@@ -156,8 +156,8 @@ class Pipeline:
                 self._telemetry.pending_rows.add(rows)
             else:
                 self._count_rows(rows, late)
-        with _contained("predictions were not counted for export", batch.key):
-            self._listeners.on_predictions(batch)
+        count = partial(self._listeners.on_predictions, batch)
+        self._attempt("predictions were not counted for export", batch.key, count)
         if not isinstance(state, Learning):
             self._after_fold(batch, state, due)
         elif state.enough:
@@ -187,33 +187,38 @@ class Pipeline:
         )
 
     def _learn(self, learning: Learning) -> None:
+        """Learn a baseline and count the rows that waited for it; rows that teach nothing are not kept."""
         key = learning.key
-        # Until this has worked the next attempt needs more rows, so that a fault is not met again with every batch.
-        learning.rows_needed += self._config.baseline.learn_rows
-        with _contained("no baseline could be learned", key):
-            try:
-                baseline = learning.learn()
-            except BaselineError as error:
-                _LOG.warning("cannot learn a baseline yet: %s", error, extra=fields(model=key.model))
-                return
-            self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
-            state = self._models[key] = self._scored(key, baseline)
-            self._telemetry.models_without_baseline.add(-1)
-            for batch in learning.batches:
-                with _contained("a batch that waited for a baseline was not counted", key):
-                    self._fold_waiting(batch, state)
+        baseline = self._attempt("no baseline could be learned", key, partial(_learned, learning))
+        if baseline is None:
+            self._settle_waiting(learning.forget(), RowOutcome.NOT_SCORED)
+            return
+        self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
+        state = self._models[key] = self._scored(key, baseline)
+        self._telemetry.models_without_baseline.add(-1)
+        for batch in learning.batches:
+            self._fold_waiting(batch, state)
 
     def _fold_waiting(self, batch: Predictions, state: _Scored) -> None:
-        late, due = state.windows.add(batch, self._clock.now_ns())
+        rows, now_ns = batch.rows.num_rows, self._clock.now_ns()
+        added = self._attempt("a batch was not counted", batch.key, partial(state.windows.add, batch, now_ns))
+        if added is None:
+            self._settle_waiting(rows, RowOutcome.FAILED)
+            return
+        late, due = added
         with self._telemetry.moving():
-            self._telemetry.pending_rows.add(-batch.rows.num_rows)
-            self._count_rows(batch.rows.num_rows, late)
+            self._telemetry.pending_rows.add(-rows)
+            self._count_rows(rows, late)
         self._after_fold(batch, state, due)
 
+    def _settle_waiting(self, rows: int, outcome: RowOutcome) -> None:
+        with self._telemetry.moving():
+            self._telemetry.pending_rows.add(-rows)
+            self._telemetry.rows.add(rows, outcome=outcome)
+
     def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
-        with _contained("columns and lag were not noted", batch.key):
-            self._note_unknown_columns(batch, state)
-            self._note_lag(batch.key, state, self._clock.now_ns())
+        self._attempt("columns were not noted", batch.key, partial(self._note_unknown_columns, batch, state))
+        self._note_lag(batch.key, state, self._clock.now_ns())
         self._evaluate(batch.key, state, due)
 
     def _evaluate(self, key: ModelKey, state: _Scored, due: list[WindowCounts]) -> None:
@@ -221,21 +226,23 @@ class Pipeline:
             return
         started = self._clock.monotonic_seconds()
         for window in due:
-            with _contained("a window was not evaluated", key):
-                evaluation = state.detector.evaluate([window])
-                evaluated = EvaluatedWindow(
-                    key=key,
-                    window=window.window,
-                    window_index=window.index,
-                    start_ns=window.start_ns,
-                    end_ns=window.end_ns,
-                    revision=window.revision,
-                    findings=evaluation.findings,
-                    quality=evaluation.quality,
-                    classes=evaluation.classes,
-                )
-                self._listeners.on_evaluated(evaluated)
+            self._attempt("a window was not evaluated", key, partial(self._publish, key, state, window))
         self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
+
+    def _publish(self, key: ModelKey, state: _Scored, window: WindowCounts) -> None:
+        evaluation = state.detector.evaluate([window])
+        evaluated = EvaluatedWindow(
+            key=key,
+            window=window.window,
+            window_index=window.index,
+            start_ns=window.start_ns,
+            end_ns=window.end_ns,
+            revision=window.revision,
+            findings=evaluation.findings,
+            quality=evaluation.quality,
+            classes=evaluation.classes,
+        )
+        self._listeners.on_evaluated(evaluated)
 
     def _count_decoded(self, decoded: Decoded) -> None:
         telemetry = self._telemetry
@@ -293,28 +300,23 @@ class Pipeline:
         self._quarantine.add(request)
         self._telemetry.quarantined_batches.set(len(self._quarantine.requests))
 
-
-@dataclass(eq=False)
-class _Quarantine:
-    """The newest requests that could not be digested, at most `QUARANTINE_BYTES_MAX`, but always the last one."""
-
-    requests: deque[bytes] = field(default_factory=deque)
-    size_bytes: int = 0
-
-    def add(self, request: bytes) -> None:
-        self.requests.append(request)
-        self.size_bytes += len(request)
-        while len(self.requests) > 1 and self.size_bytes > QUARANTINE_BYTES_MAX:
-            self.size_bytes -= len(self.requests.popleft())
+    def _attempt(self, what: str, key: ModelKey, work: Callable[[], _Result]) -> _Result | None:
+        """Keeps a fault in what follows an acknowledgement to one model: said, counted, None, and work goes on."""
+        try:
+            return work()
+        except Exception:  # noqa: BLE001 - as above; what was acknowledged cannot be refused any more.
+            self._telemetry.internal_errors.add()
+            said = fields(model=key.model, version=key.version, stage=key.stage)
+            _LOG.exception("internal error: %s", what, extra=said)
+            return None
 
 
-@contextmanager
-def _contained(what: str, key: ModelKey) -> Iterator[None]:
-    """Keeps a fault in what follows an acknowledgement to one model: said in the log, and work goes on."""
+def _learned(learning: Learning) -> Baseline | None:
     try:
-        yield
-    except Exception:  # noqa: BLE001 - as in `accept`: the rows are acknowledged, so the service must live with them.
-        _LOG.exception("%s: internal error", what, extra=fields(model=key.model, version=key.version, stage=key.stage))
+        return learning.learn()
+    except BaselineError as error:
+        _LOG.warning("cannot learn a baseline from these rows: %s", error, extra=fields(model=learning.key.model))
+        return None
 
 
 _SCORED_PREFIXES = ("feature.", "prediction.", "probability.")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftmeter import pipeline as pipeline_module
+from driftmeter import quarantine as quarantine_module
 from driftmeter.baseline.learning import Learning
 from driftmeter.detect.detector import Detector, Evaluation
 from driftmeter.errors import BaselineError, MalformedError
@@ -189,7 +189,7 @@ def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.Monkey
 def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest requests are kept, up to so many bytes; one larger than the bound alone is kept."""
     poison_windows(monkeypatch)
-    monkeypatch.setattr(pipeline_module, "QUARANTINE_BYTES_MAX", 10_000)
+    monkeypatch.setattr(quarantine_module, "QUARANTINE_BYTES_MAX", 10_000)
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "poison")])
     requests = [
         request_of([{"ml.feature.size": 1.0}] * 20, [START_NS] * 20, identity("poison"), 20 * number)
@@ -211,8 +211,8 @@ def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "error", [IndigestibleError("rows"), BaselineError("nothing to compare")], ids=["fault", "no use"]
 )
-def test_learning_that_fails_is_tried_again_with_more_rows(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Rows wait until a baseline can be learned; a failure is not met again with each batch, and loses no row."""
+def test_learning_that_fails_is_tried_again_with_other_rows(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Rows that teach nothing are counted as not scored and do not pile up; the next ones get their chance."""
     watched, attempts = WatchedPipeline(CONFIG), []
     learn = Learning.learn
 
@@ -228,12 +228,13 @@ def test_learning_that_fails_is_tried_again_with_more_rows(monkeypatch: pytest.M
         assert watched.send(rows).rejected_spans == 0
         watched.assert_ledger_holds()
     assert attempts == [100]
-    assert watched.telemetry.pending_rows.value() == 180
+    assert watched.telemetry.pending_rows.value() == 80
+    assert watched.telemetry.rows.value(outcome=RowOutcome.NOT_SCORED) == 100
     assert watched.telemetry.models_without_baseline.value() == 1
     watched.send(rows)
-    assert attempts == [100, 200]
+    assert attempts == [100, 100]
     assert watched.telemetry.pending_rows.value() == 0
-    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 200
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 100
     assert watched.telemetry.models_without_baseline.value() == 0
     watched.assert_ledger_holds()
 
@@ -246,4 +247,16 @@ def test_late_rows_are_counted_as_late() -> None:
     watched.send([{"size": 1.0}] * 4, START_NS - 9 * MINUTE_NS - 30 * SECOND_NS)
     assert watched.telemetry.rows.value(outcome=RowOutcome.LATE) == 2
     assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 7
+    watched.assert_ledger_holds()
+
+
+def test_rows_that_waited_and_cannot_be_counted_have_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault on the rows that a baseline was learned from leaves them neither pending nor lost."""
+    poison_windows(monkeypatch)
+    watched = WatchedPipeline(CONFIG)
+    for _ in range(5):
+        watched.send([{"size": float(number)} for number in range(20)], model="poison")
+    assert watched.telemetry.pending_rows.value() == 0
+    assert watched.telemetry.rows.value(outcome=RowOutcome.FAILED) == 100
+    assert watched.telemetry.internal_errors.value() == 5
     watched.assert_ledger_holds()

@@ -31,6 +31,12 @@ class Learning:
         """Whether a baseline can be learned now."""
         return self.rows >= self.rows_needed
 
+    def forget(self) -> int:
+        """Drop the rows that wait; returns how many they were."""
+        rows, self.rows = self.rows, 0
+        self.batches.clear()
+        return rows
+
     def learn(self) -> Baseline:
         """A provisional baseline from the rows that wait; raises BaselineError when they hold nothing to compare."""
         data = dataset_of_batches([batch.rows for batch in self.batches])

@@ -39,7 +39,10 @@ class RowOutcome(StrEnum):
 
     COUNTED = "counted"
     LATE = "late"
-    DUPLICATE = "duplicate"
+    NOT_SCORED = "not_scored"
+    """No baseline could be learned from them: they hold nothing that can be compared."""
+    FAILED = "failed"
+    """An internal error kept them from being counted; the log says more."""
 
 
 class RequestResult(StrEnum):
@@ -52,7 +55,6 @@ class RequestResult(StrEnum):
     UNAVAILABLE = "unavailable"
     UNAUTHENTICATED = "unauthenticated"
     CANCELLED = "cancelled"
-    QUARANTINED = "quarantined"
 
 
 class ValueReason(StrEnum):
@@ -60,6 +62,7 @@ class ValueReason(StrEnum):
 
     TOO_MANY_COLUMNS = "too_many_columns"
     NAME_TOO_LONG = "name_too_long"
+    ID_TOO_LONG = "id_too_long"
 
 
 class Destination(StrEnum):
@@ -169,6 +172,9 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
     SelfMetric(
         "driftmeter_watermark_lag_seconds", "gauge", "How far the watermark of a model is behind the clock.", _MODEL
     ),
+    SelfMetric(
+        "driftmeter_internal_errors_total", "counter", "Faults of this service that were kept to one batch or window."
+    ),
     SelfMetric("driftmeter_evaluate_seconds", "histogram", "Time to evaluate closed windows."),
     SelfMetric("driftmeter_models_without_baseline", "gauge", "Models that are not compared, for want of a baseline."),
     SelfMetric(
@@ -212,6 +218,7 @@ class Telemetry:
         self.values_dropped = self._counter("driftmeter_values_dropped_total")
         self.quarantined_batches = self._gauge("driftmeter_quarantined_batches")
         self.watermark_lag_seconds = self._gauge("driftmeter_watermark_lag_seconds")
+        self.internal_errors = self._counter("driftmeter_internal_errors_total")
         self.evaluate_seconds = self._histogram("driftmeter_evaluate_seconds")
         self.models_without_baseline = self._gauge("driftmeter_models_without_baseline")
         self.samples = self._counter("driftmeter_samples_total")
