@@ -11,6 +11,8 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +33,9 @@ from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import Telemetry
 
 TICK_SECONDS = 1.0
+PORTION_SECONDS = 0.1
+"""Time for which windows are evaluated before requests get their turn again."""
+
 TICKS_PER_REVISION = 10
 """Windows that late rows have changed are evaluated again every so many ticks."""
 
@@ -41,6 +46,7 @@ _MALLOPT_TRIM_THRESHOLD, _MALLOPT_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 1 << 30
 
 _LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass
@@ -76,7 +82,8 @@ class Service:
             Listeners(self._count_predictions, self._publish),
         )
         self._server = OtlpServer(self.config.ingest, self._accept, self.telemetry)
-        self._ticking: asyncio.Task[None] | None = None
+        self._waiting = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Compile, then listen; ready when it returns. Raises ConfigError for addresses that cannot be used."""
@@ -85,7 +92,7 @@ class Service:
         await self._run(warm_up_export)
         await self._run(self._pipeline.warm_up)
         await self._server.start()
-        self._ticking = asyncio.create_task(self._tick())
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._work())]
         self._ready = True
         _LOG.info(
             "ready",
@@ -104,11 +111,13 @@ class Service:
         """Stop in the order of the data: take no more, evaluate what is left, send it. Safe to call twice."""
         self._ready = False
         await self._server.stop(GRACE_SECONDS)
-        if self._ticking is not None:
-            self._ticking.cancel()
-            self._ticking = None
+        if self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks = []
             await self.drain()
             await self._exporter.stop(GRACE_SECONDS)
+        self._pipeline.close()
         self._thread.shutdown()
 
     @property
@@ -117,10 +126,20 @@ class Service:
         return self._server.port
 
     async def _accept(self, request: bytes) -> Receipt:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._pipeline.accept, request)
+        receipt = await self._run(partial(self._pipeline.accept, request))
+        self._waiting.set()
+        return receipt
 
-    async def _run(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _work(self) -> None:
+        """Do what waits in small portions, so that requests that come meanwhile are answered in between."""
+        while True:
+            await self._waiting.wait()
+            self._waiting.clear()
+            while await self._run(partial(self._pipeline.work, PORTION_SECONDS)):
+                pass
 
     async def _tick(self) -> None:
         ticks = 0
@@ -128,7 +147,8 @@ class Service:
             await asyncio.sleep(TICK_SECONDS)
             ticks += 1
             revise = ticks % TICKS_PER_REVISION == 0
-            await self._run(lambda revise=revise: self._pipeline.tick(revise=revise))  # type: ignore[misc]
+            await self._run(partial(self._pipeline.tick, revise=revise))
+            self._waiting.set()
 
     def _publish(self, evaluated: EvaluatedWindow) -> None:
         self._exporter.publish(evaluated)

@@ -2,12 +2,16 @@
 
     request bytes ─► columnar ─► (baseline: learn) ─► window ─► detect ─► listeners (export)
 
-All of it runs on one thread, which owns the state; see `app.py`. What a stage cannot digest is quarantined: one bad
-batch neither blocks its sender nor stops the service.
+All of it but learning runs on one thread, which owns the state; see `app.py`. `accept` does what an acknowledgement
+means, `work` what can wait for it. What a stage cannot digest is quarantined: one bad batch neither blocks its sender
+nor stops the service.
 """
 
 import logging
+import math
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -22,9 +26,10 @@ from driftmeter.columnar.decoder import Decoded, Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.config import Config
 from driftmeter.detect.detector import Detector
-from driftmeter.errors import BaselineError, MalformedError
+from driftmeter.errors import MalformedError
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.model.baseline import Baseline
+from driftmeter.model.columns import is_scored_field
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.window_counts import WindowCounts
@@ -80,6 +85,8 @@ class Pipeline:
         self._kinds = KindBook()
         self._decoder = Decoder(config.attributes, self._kinds)
         self._models: dict[ModelKey, _Scored | Learning] = {}
+        self._due: deque[tuple[Detector, WindowCounts]] = deque()
+        self._learner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
         self._quarantine = Quarantine()
         self._max_future_ns = parse_duration_ns(config.window.max_future)
         self._by_data = config.window.clock == "data"
@@ -117,18 +124,51 @@ class Pipeline:
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
                 due = self._attempt("windows were not closed", key, partial(state.windows.tick, now_ns, revise=revise))
-                self._evaluate(key, state, due or [])
+                self._due.extend((state.detector, window) for window in due or [])
+
+    def work(self, budget_seconds: float) -> bool:
+        """Do some of what may wait until senders have their answers: take over learned baselines, evaluate windows.
+
+        Args:
+            budget_seconds: Time after which nothing further is begun.
+
+        Returns:
+            Whether windows are left to evaluate.
+        """
+        self._take_learned(wait=False)
+        started = self._clock.monotonic_seconds()
+        evaluated = 0
+        while self._due and (not evaluated or self._clock.monotonic_seconds() - started < budget_seconds):
+            detector, window = self._due.popleft()
+            self._attempt("a window was not evaluated", detector.key, partial(self._publish, detector, window))
+            evaluated += 1
+        if evaluated:
+            self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
+        return bool(self._due)
+
+    def settle(self) -> None:
+        """Do all that waits, the learning of baselines included."""
+        self._take_learned(wait=True)
+        while self.work(math.inf):
+            pass
 
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
         for state in list(self._models.values()):
-            if self._by_data and isinstance(state, Learning):
-                self._learn(state)
+            if self._by_data and isinstance(state, Learning) and state.rows and state.future is None:
+                self._begin_to_learn(state)
+        self._take_learned(wait=self._by_data)
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
                 drain = partial(state.windows.drain, everything=self._by_data)
                 due = self._attempt("the last windows were not closed", key, drain)
-                self._evaluate(key, state, due or [])
+                self._due.extend((state.detector, window) for window in due or [])
+        while self.work(math.inf):
+            pass
+
+    def close(self) -> None:
+        """Begin to learn no more; what is being learned is not waited for."""
+        self._learner.shutdown(wait=False, cancel_futures=True)
 
     def _decode(self, request: bytes) -> Decoded:
         not_after_ns = None if self._by_data else self._clock.now_ns() + self._max_future_ns
@@ -161,7 +201,7 @@ class Pipeline:
         if not isinstance(state, Learning):
             self._after_fold(batch, state, due)
         elif state.enough:
-            self._learn(state)
+            self._begin_to_learn(state)
 
     def _start(self, key: ModelKey) -> "_Scored | Learning":
         baseline = self._baselines.find(key.model, key.version)
@@ -186,15 +226,24 @@ class Pipeline:
             baseline,
         )
 
-    def _learn(self, learning: Learning) -> None:
-        """Learn a baseline and count the rows that waited for it; rows that teach nothing are not kept."""
-        key = learning.key
-        baseline = self._attempt("no baseline could be learned", key, partial(_learned, learning))
-        if baseline is None:
-            self._settle_waiting(learning.forget(), RowOutcome.NOT_SCORED)
-            return
+    def _begin_to_learn(self, learning: Learning) -> None:
+        """Learning takes seconds, so it goes on beside; rows go on waiting meanwhile."""
+        learning.future = self._learner.submit(learning.task())
+
+    def _take_learned(self, *, wait: bool) -> None:
+        """Put baselines that have been learned to use; rows that teach nothing are not kept."""
+        for state in list(self._models.values()):
+            if isinstance(state, Learning) and state.future is not None and (wait or state.future.done()):
+                baseline = self._attempt("no baseline could be learned", state.key, state.future.result)
+                state.future = None
+                if baseline is None:
+                    self._settle_waiting(state.forget(), RowOutcome.NOT_SCORED)
+                else:
+                    self._count_waiting(state, baseline)
+
+    def _count_waiting(self, learning: Learning, baseline: Baseline) -> None:
         self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
-        state = self._models[key] = self._scored(key, baseline)
+        state = self._models[learning.key] = self._scored(learning.key, baseline)
         self._telemetry.models_without_baseline.add(-1)
         for batch in learning.batches:
             self._fold_waiting(batch, state)
@@ -219,20 +268,12 @@ class Pipeline:
     def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
         self._attempt("columns were not noted", batch.key, partial(self._note_unknown_columns, batch, state))
         self._note_lag(batch.key, state, self._clock.now_ns())
-        self._evaluate(batch.key, state, due)
+        self._due.extend((state.detector, window) for window in due)
 
-    def _evaluate(self, key: ModelKey, state: _Scored, due: list[WindowCounts]) -> None:
-        if not due:
-            return
-        started = self._clock.monotonic_seconds()
-        for window in due:
-            self._attempt("a window was not evaluated", key, partial(self._publish, key, state, window))
-        self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
-
-    def _publish(self, key: ModelKey, state: _Scored, window: WindowCounts) -> None:
-        evaluation = state.detector.evaluate([window])
+    def _publish(self, detector: Detector, window: WindowCounts) -> None:
+        evaluation = detector.evaluate([window])
         evaluated = EvaluatedWindow(
-            key=key,
+            key=detector.key,
             window=window.window,
             window_index=window.index,
             start_ns=window.start_ns,
@@ -262,7 +303,7 @@ class Pipeline:
     def _note_unknown_columns(self, batch: Predictions, state: _Scored) -> None:
         """Say once per column that the baseline does not have it."""
         known = state.baseline.layout.kinds
-        data = {name for name in batch.rows.schema.names if name.startswith(_SCORED_PREFIXES)}
+        data = {name for name in batch.rows.schema.names if is_scored_field(name)}
         for name in sorted(data - known.keys() - state.unknown_columns):
             state.unknown_columns.add(name)
             _LOG.warning(
@@ -309,17 +350,6 @@ class Pipeline:
             said = fields(model=key.model, version=key.version, stage=key.stage)
             _LOG.exception("internal error: %s", what, extra=said)
             return None
-
-
-def _learned(learning: Learning) -> Baseline | None:
-    try:
-        return learning.learn()
-    except BaselineError as error:
-        _LOG.warning("cannot learn a baseline from these rows: %s", error, extra=fields(model=learning.key.model))
-        return None
-
-
-_SCORED_PREFIXES = ("feature.", "prediction.", "probability.")
 
 
 def _count_spans(request: bytes) -> int:

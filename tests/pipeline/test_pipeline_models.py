@@ -1,7 +1,8 @@
 """What the pipeline makes of models and columns that are new, missing, changed or wrong."""
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftmeter.baseline.learning import Learning
+from driftmeter.model.baseline import Baseline
 from driftmeter.model.columns import Role
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome
+from spans import identity, request_of
 from watched_pipeline import (
     MINUTE_NS,
     SECOND_NS,
@@ -240,9 +244,9 @@ def test_late_rows_revise_their_window() -> None:
     assert [(each.window_index, each.revision) for each in watched.evaluated] == [(0, 0)]
     watched.send([{"size": 50.0, "colour": "red"}] * 300, START_NS + 30 * SECOND_NS)
     assert len(watched.evaluated) == 1, "not for each late batch"
-    watched.pipeline.tick(revise=False)
+    watched.tick(revise=False)
     assert len(watched.evaluated) == 1
-    watched.pipeline.tick(revise=True)
+    watched.tick(revise=True)
     first, again = watched.evaluated
     assert (again.window_index, again.revision, again.end_ns) == (0, 1, first.end_ns)
     assert quality_of(again, "size")["rows"] == 500
@@ -257,10 +261,10 @@ def test_idle_model_is_closed_by_the_clock() -> None:
     watched = WatchedPipeline(LIVE, [baseline_of(reference_rows(), "prices")])
     watched.send(rows_like(1, 50))
     watched.clock.advance(59)
-    watched.pipeline.tick(revise=False)
+    watched.tick(revise=False)
     assert watched.evaluated == []
     watched.clock.advance(61)
-    watched.pipeline.tick(revise=False)
+    watched.tick(revise=False)
     assert [each.start_ns for each in watched.evaluated] == [START_NS]
 
 
@@ -304,3 +308,27 @@ def test_how_rows_are_cut_into_requests_does_not_matter(seed: int, cuts: list[in
     expected, actual = (pl.concat([each.findings for each in watched.evaluated]) for watched in (whole, cut))
     counted = pl.col("method") != "wasserstein"  # Its sums of distances depend on the order of adding.
     assert actual.filter(counted).equals(expected.filter(counted))
+
+
+def test_learning_does_not_hold_up_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one baseline is being learned, requests are answered; its own rows wait and are then counted."""
+    go_on = threading.Event()
+    task = Learning.task
+
+    def slow(self: Learning) -> Callable[[], Baseline | None]:
+        learn = task(self)
+        return lambda: learn() if go_on.wait(60) else None
+
+    monkeypatch.setattr(Learning, "task", slow)
+    watched = WatchedPipeline(REPLAY, [baseline_of(reference_rows(), "prices")])
+    rows = reference_rows().to_dicts()
+    for model in ("new", "prices", "new", "prices"):
+        watched.pipeline.accept(request_of([{f"ml.feature.{k}": v for k, v in row.items()} for row in rows],
+                                           [START_NS] * len(rows), identity(model)))  # fmt: skip
+        watched.pipeline.work(0.1)
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 2 * len(rows)
+    assert watched.telemetry.pending_rows.value() == 2 * len(rows)
+    go_on.set()
+    watched.pipeline.settle()
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 4 * len(rows)
+    watched.assert_ledger_holds()
