@@ -1,6 +1,7 @@
 """What a trace request decodes to, by protobuf's own parser and plain Python: slow, and easy to check by reading."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ _PREFIXES = {
 }
 _EXACT = {CONFIG.model_name, CONFIG.model_version, CONFIG.model_stage, CONFIG.prediction_id}
 _BEARING = ("feature.", "prediction.", "label.")
+_TEXT_BYTES_MAX = 256
+"""Of models, versions, stages, prediction ids and categories."""
 
 Row = dict[str, Any]
 
@@ -37,6 +40,7 @@ class Expected:
     received: int = 0
     ignored: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    dropped_values: Counter[str] = field(default_factory=Counter)
 
 
 def parse(data: bytes) -> ExportTraceServiceRequest | None:
@@ -61,15 +65,15 @@ def expect(request: ExportTraceServiceRequest, not_after_ns: int = 2**63 - 1) ->
                 key = ModelKey(*(text(merged.get(f"ml.model.{part}")) or "" for part in ("name", "version", "stage")))
                 if not key.model or not any(name.startswith(_BEARING) for name in columns):
                     result.ignored += 1
-                elif reason := _refusal(span, not_after_ns):
+                elif reason := _refusal(span, key, not_after_ns):
                     result.rejected[reason] = result.rejected.get(reason, 0) + 1
                 else:
-                    result.batches.setdefault(key, []).append(_fixed(span, merged))
+                    result.batches.setdefault(key, []).append(_fixed(span, merged, result.dropped_values))
                     values.setdefault(key, []).append(columns)
     kinds: dict[tuple[str, str], dict[str, str]] = {}
     for key, spans in values.items():
         known = kinds.setdefault((key.model, key.version), {})
-        result.mismatches[key] = _add_columns(result.batches[key], spans, known)
+        result.mismatches[key] = _add_columns(result.batches[key], spans, known, result.dropped_values)
     return result
 
 
@@ -105,20 +109,30 @@ def double_text(value: float) -> str:
     return repr(value).replace("e-0", "e-")
 
 
-def _refusal(span: Span, not_after_ns: int) -> str | None:
+def _refusal(span: Span, key: ModelKey, not_after_ns: int) -> str | None:
     if span.end_time_unix_nano == 0:
         return "no_timestamp"
-    return "future" if span.end_time_unix_nano > not_after_ns else None
+    if span.end_time_unix_nano > not_after_ns:
+        return "future"
+    return "identity_too_long" if any(map(_too_long, key)) else None
 
 
-def _fixed(span: Span, merged: Mapping[str, AnyValue]) -> Row:
+def _too_long(value: str | None) -> bool:
+    return value is not None and len(value.encode()) > _TEXT_BYTES_MAX
+
+
+def _fixed(span: Span, merged: Mapping[str, AnyValue], dropped: Counter[str]) -> Row:
     start, end = span.start_time_unix_nano, span.end_time_unix_nano
+    prediction_id = text(merged.get("ml.prediction.id"))
+    if _too_long(prediction_id):
+        dropped["id_too_long"] += 1
+        prediction_id = None
     return {
         "event_time": end,
         "row_index": 0,
         "trace_id": span.trace_id if len(span.trace_id) == 16 and any(span.trace_id) else b"",
         "span_id": span.span_id if len(span.span_id) == 8 and any(span.span_id) else b"",
-        "prediction_id": text(merged.get("ml.prediction.id")),
+        "prediction_id": prediction_id,
         "duration": end - start if 0 < start <= end else 0,
         "error": span.status.code == Status.STATUS_CODE_ERROR,
         "weight": weight(span.trace_state),
@@ -145,8 +159,10 @@ def _kind(name: str, value: AnyValue) -> str | None:
     return "categorical" if case in ("string_value", "bool_value") else None
 
 
-def _add_columns(rows: list[Row], spans: list[dict[str, AnyValue]], known: dict[str, str]) -> dict[str, list[int]]:
-    """Add the columns to the rows; return rows with values of the wrong type."""
+def _add_columns(
+    rows: list[Row], spans: list[dict[str, AnyValue]], known: dict[str, str], dropped: Counter[str]
+) -> dict[str, list[int]]:
+    """Add the columns to the rows; return rows with values of the wrong type; count texts that are too long."""
     names = list(dict.fromkeys(name for columns in spans for name in columns))
     for name in names:
         firsts = (_kind(name, columns[name]) for columns in spans if name in columns)
@@ -158,7 +174,10 @@ def _add_columns(rows: list[Row], spans: list[dict[str, AnyValue]], known: dict[
         for number, (row, columns) in enumerate(zip(rows, spans, strict=True)):
             value = columns.get(name)
             row[name] = None if value is None else _cell(value, known.get(name, "numeric"))
-            if row[name] is None and value is not None and value.WhichOneof("value") is not None:
+            if isinstance(row[name], str) and _too_long(row[name]):
+                dropped["text_too_long"] += 1
+                row[name] = None
+            elif row[name] is None and value is not None and value.WhichOneof("value") is not None:
                 mismatches.setdefault(name, []).append(number)
     return mismatches
 

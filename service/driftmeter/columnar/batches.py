@@ -221,10 +221,9 @@ def _fill(flat: Flat, spans: Ints, columns: _Columns, dropped: Counter[str]) -> 
     )
     drops = np.zeros(4, np.int64)
     fill_cells(flat, spans, columns.of_field, columns.kinds, room.cells, room.states, drops)
-    finish_cells(room.cells, room.states, rows, room.bits, room.nulls, room.mismatches)
-    for reason, name in _DROPPED.items():
-        if drops[-reason]:
-            dropped[name] += int(drops[-reason])
+    too_long = finish_cells(room.cells, room.states, rows, room.bits, room.nulls, room.mismatches)
+    counts = {name: int(drops[-reason]) for reason, name in _DROPPED.items()} | {"text_too_long": too_long}
+    dropped.update({name: count for name, count in counts.items() if count})
     return room
 
 

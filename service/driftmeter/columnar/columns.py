@@ -7,6 +7,7 @@ import numpy.typing as npt
 from driftmeter.columnar.grouping import hash_value, same_value
 from driftmeter.columnar.layout import (
     ATTRIBUTE_FIELD,
+    ATTRIBUTE_LENGTH,
     ATTRIBUTE_TYPE,
     ATTRIBUTE_VALUE,
     BOOL,
@@ -31,8 +32,11 @@ Codes = npt.NDArray[np.int32]
 UNDECIDED, NUMERIC, CATEGORICAL, TEXT = range(4)
 """What a column holds. `TEXT` is a categorical column that takes numbers too, as text."""
 
-ABSENT, PRESENT, MISMATCH = range(3)
-"""What a row has in a column: nothing, a value, or a value of a type the column does not take."""
+TEXT_BYTES_MAX = 256
+"""Longest text of a categorical column: categories stand in labels of series, and in memory for each window."""
+
+ABSENT, PRESENT, MISMATCH, TOO_LONG = range(4)
+"""What a row has in a column: nothing, a value, a value of a type the column does not take, or too long a text."""
 
 TOO_MANY_COLUMNS, NAME_TOO_LONG = -2, -3
 """Instead of a column's number: its values are dropped and counted for this reason."""
@@ -143,13 +147,21 @@ def fill_cells(
                     fits = kind == INT
                 else:
                     cells[column, i] = row
-                    fits = kind in (STRING, BOOL) or (kinds[column] == TEXT and kind in (INT, DOUBLE))
+                    if kind == STRING:
+                        fitting = flat.attributes[row, ATTRIBUTE_LENGTH] <= TEXT_BYTES_MAX
+                        states[column, i] = PRESENT if fitting else TOO_LONG
+                        continue
+                    fits = kind == BOOL or (kinds[column] == TEXT and kind in (INT, DOUBLE))
                 states[column, i] = PRESENT if fits else ABSENT if kind == EMPTY else MISMATCH
 
 
 @kernel
-def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: Ints, mismatches: Ints) -> None:
-    """Turn states into validity bits, least significant first; count rows without a value; clear what stands there."""
+def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: Ints, mismatches: Ints) -> int:
+    """Turn states into validity bits, least significant first; count rows without a value; clear what stands there.
+
+    Returns the number of texts that are too long.
+    """
+    too_long = 0
     for column in range(cells.shape[0]):
         missing = wrong = 0
         state, flat_bits = states[column], bits[column]
@@ -164,9 +176,11 @@ def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: In
                 else:
                     missing += 1
                     wrong += int(state[i] == MISMATCH)
+                    too_long += int(state[i] == TOO_LONG)
                     cells[column, i] = 0
             flat_bits[start >> 3] = byte
         nulls[column], mismatches[column] = missing, wrong
+    return too_long
 
 
 @kernel

@@ -16,6 +16,7 @@ from driftmeter.columnar.layout import (
     ERROR_REASON,
     FULL,
     FUTURE,
+    IDENTITY_TOO_LONG,
     IGNORED,
     KEYS,
     NO_TIMESTAMP,
@@ -40,6 +41,7 @@ _KEPT_BYTES = 64 * 2**20
 _MESSAGES = {
     "future": "end later than the clock allows",
     "no_timestamp": "have no end time",
+    "identity_too_long": "have a model, version or stage of more than 256 bytes",
     "too_many_models": "belong to more models, versions and stages than one request may hold",
     "too_sparse": "would make tables of mostly missing values: send spans with different attributes apart",
 }
@@ -54,11 +56,11 @@ class Decoded:
         received: Spans in the request.
         ignored: Spans without a model name, or without any feature, prediction or label.
         rejected: Spans by reason: `future` (ends after the given time, or not before the year 2262), `no_timestamp`,
-            `too_many_models` (more than 1,000 in one request), `too_sparse` (the request's tables would hold more
-            than 16 million cells).
+            `identity_too_long` (a model, version or stage over 256 bytes), `too_many_models` (more than 1,000 in one
+            request), `too_sparse` (the request's tables would hold more than 16 million cells).
         messages: The reasons in words, for the sender.
         dropped_values: Values not kept, by reason: `too_many_columns`, `name_too_long` (a column's name over 1,024
-            bytes), `id_too_long` (a prediction id over 256 bytes).
+            bytes), `id_too_long` (a prediction id over 256 bytes), `text_too_long` (a category over 256 bytes).
     """
 
     batches: tuple[Predictions, ...]
@@ -103,7 +105,7 @@ class Decoder:
         buffer = np.frombuffer(request, np.uint8) if request else np.zeros(1, np.uint8)
         flat = self._parse(buffer, len(request), _INT64_MAX if not_after_ns is None else not_after_ns)
         outcome = self._builder.build(request, buffer, flat)
-        if flat.attributes.nbytes + flat.spans.nbytes + flat.keys.nbytes <= _KEPT_BYTES:
+        if sum(array.nbytes for array in flat) <= _KEPT_BYTES:
             self._local.flat = flat
         return _decoded(flat, outcome)
 
@@ -134,7 +136,12 @@ def _larger(flat: Flat) -> Flat:
 
 
 def _decoded(flat: Flat, outcome: Outcome) -> Decoded:
-    counts = {"future": int(flat.state[FUTURE]), "no_timestamp": int(flat.state[NO_TIMESTAMP]), **outcome.rejected}
+    counts = {
+        "future": int(flat.state[FUTURE]),
+        "no_timestamp": int(flat.state[NO_TIMESTAMP]),
+        "identity_too_long": int(flat.state[IDENTITY_TOO_LONG]),
+        **outcome.rejected,
+    }
     rejected = {reason: count for reason, count in counts.items() if count}
     return Decoded(
         batches=outcome.batches,

@@ -72,6 +72,7 @@ POSITIONS = 256
     IGNORED,
     NO_TIMESTAMP,
     FUTURE,
+    IDENTITY_TOO_LONG,
     OUT_KEY_OFFSET,
     OUT_KEY_LENGTH,
     OUT_TYPE,
@@ -80,8 +81,8 @@ POSITIONS = 256
     RESOURCE_FIRST,
     RESOURCE_STOP,
     SEED,
-) = range(19)
-STATE_WORDS = 19
+) = range(20)
+STATE_WORDS = 20
 
 # Why a request is refused. 0 is reserved for "arrays too small".
 FULL, TRUNCATED, VARINT, TAG, GROUP, UTF8, DEPTH = range(7)

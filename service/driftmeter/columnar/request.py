@@ -8,7 +8,7 @@ from driftmeter.columnar.layout import (
     ATTRIBUTES,
     FIELDS,
     FULL,
-    FUTURE,
+    IDENTITY_TOO_LONG,
     KEY_BEARING,
     KEY_OF_FIELD,
     RESOURCE_FIRST,
@@ -20,6 +20,7 @@ from driftmeter.columnar.layout import (
     SCOPE_SPECIAL,
     SCOPE_STOP,
     SCOPES,
+    SPANS,
     SPECIALS,
     Flat,
 )
@@ -32,7 +33,7 @@ from driftmeter.model.compiled import kernel
 
 # Tags of the fields that are read: field number * 8 + wire type.
 _RESOURCE_SPANS = 0x0A
-_RESOURCE, _SCOPE, _SCOPE_SPANS, _SPANS = 0x0A, 0x0A, 0x12, 0x12
+_RESOURCE, _SCOPE, _SCOPE_SPANS, _SPAN = 0x0A, 0x0A, 0x12, 0x12
 _RESOURCE_ATTRIBUTES, _SCOPE_ATTRIBUTES = 0x0A, 0x1A
 
 
@@ -40,10 +41,11 @@ _RESOURCE_ATTRIBUTES, _SCOPE_ATTRIBUTES = 0x0A, 0x1A
 def decode_request(buffer: Bytes, size: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat) -> int:
     """Decode the first `size` bytes; return 0, or -1 with the fault in the state.
 
-    Spans that are not feature-bearing, have no end or end after `not_after_ns` are counted and not kept.
+    Spans that are not feature-bearing, have no end, end after `not_after_ns` or belong to a model with too long a name
+    are counted and not kept. Resources and scopes without a span that is kept leave nothing either.
     """
     state, stack = flat.state, flat.stack
-    state[ATTRIBUTES : FUTURE + 1] = 0
+    state[ATTRIBUTES : IDENTITY_TOO_LONG + 1] = 0
     state[FIELDS] = SPECIALS
     flat.slots[:] = -1
     flat.positions[:, 1] = -1
@@ -118,6 +120,7 @@ def _resource_spans(
 ) -> int:
     state, stack = flat.state, flat.stack
     state[RESOURCE_FIRST] = state[ATTRIBUTES]
+    spans = state[SPANS]
     if _collect_owner(buffer, position, end, RESOURCE_SPANS, naming, table, flat) < 0:
         return -1
     state[RESOURCE_STOP] = state[ATTRIBUTES]
@@ -135,17 +138,21 @@ def _resource_spans(
             position = skip_field(buffer, position, end, tag, RESOURCE_SPANS, 1, table, stack, state)
         if position < 0:
             return -1
+    if state[SPANS] == spans:
+        state[ATTRIBUTES] = state[RESOURCE_FIRST]
     return position
 
 
 @kernel
 def _begin_scope(flat: Flat, first: int) -> int:
-    """Add a row to `flat.scopes` for the resource's attributes and those from `first` on; -1 when there is no room."""
+    """Write the next free row of `flat.scopes`: the resource's attributes and those from `first` on; -1 without room.
+
+    The row is taken once a span in it is kept; until then the next scope writes to the same.
+    """
     state, scopes = flat.state, flat.scopes
     row = state[SCOPES]
     if row >= scopes.shape[0]:
         return fail(state, 0, FULL)
-    state[SCOPES] = row + 1
     scopes[row, SCOPE_RESOURCE_FIRST], scopes[row, SCOPE_RESOURCE_STOP] = state[RESOURCE_FIRST], state[RESOURCE_STOP]
     scopes[row, SCOPE_FIRST], scopes[row, SCOPE_STOP] = first, state[ATTRIBUTES]
     scopes[row, SCOPE_SPECIAL : SCOPE_SPECIAL + SPECIALS] = -1
@@ -171,7 +178,7 @@ def _scope_spans(
     buffer: Bytes, position: int, end: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
     state, stack = flat.state, flat.stack
-    first = state[ATTRIBUTES]
+    first, spans = state[ATTRIBUTES], state[SPANS]
     if _collect_owner(buffer, position, end, SCOPE_SPANS, naming, table, flat) < 0:
         return -1
     scope = _begin_scope(flat, first)
@@ -181,7 +188,7 @@ def _scope_spans(
         tag, position = read_tag(buffer, position, end, state)
         if position < 0:
             return -1
-        if tag == _SPANS:
+        if tag == _SPAN:
             begin, position = read_size(buffer, position, end, state)
             if position < 0 or decode_span(buffer, begin, position, scope, not_after_ns, naming, table, flat) < 0:
                 return -1
@@ -191,4 +198,8 @@ def _scope_spans(
             position = skip_field(buffer, position, end, tag, SCOPE_SPANS, 2, table, stack, state)
         if position < 0:
             return -1
+    if state[SPANS] > spans:
+        state[SCOPES] = scope + 1
+    else:
+        state[ATTRIBUTES] = first
     return position

@@ -12,6 +12,7 @@ from driftmeter.columnar.layout import (
     EMPTY,
     FULL,
     FUTURE,
+    IDENTITY_TOO_LONG,
     IGNORED,
     MODEL,
     NO_TIMESTAMP,
@@ -33,6 +34,7 @@ from driftmeter.columnar.layout import (
     SPAN_TRACE_ID,
     SPANS,
     SPECIALS,
+    STAGE,
     STRING,
     UTF8,
     Flat,
@@ -51,6 +53,9 @@ _STATUS_CODE = 0x18
 _STATUS_ERROR = 2
 SPAN_DEPTH = 3
 """Level of a span below the request, its resource spans and its scope spans."""
+
+IDENTITY_BYTES_MAX = 256
+"""Longest name of a model, version or stage: they stand in every series of every request that goes out."""
 
 
 @kernel
@@ -167,4 +172,12 @@ def _refusal(flat: Flat, span: Ints, bearing: int, not_after_ns: int) -> int:
     # The time is unsigned on the wire: what does not fit into int64 is a far future.
     if span[SPAN_END] < 0 or span[SPAN_END] > not_after_ns:
         return FUTURE
+    for part in range(MODEL, STAGE + 1):
+        value = span[SPAN_SPECIAL + part]
+        if (
+            value >= 0
+            and flat.attributes[value, ATTRIBUTE_TYPE] == STRING
+            and flat.attributes[value, ATTRIBUTE_LENGTH] > IDENTITY_BYTES_MAX
+        ):
+            return IDENTITY_TOO_LONG
     return 0

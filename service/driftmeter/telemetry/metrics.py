@@ -29,6 +29,7 @@ class SpanReason(StrEnum):
     NOT_FEATURE_BEARING = "not_feature_bearing"
     FUTURE = "future"
     NO_TIMESTAMP = "no_timestamp"
+    IDENTITY_TOO_LONG = "identity_too_long"
     TOO_MANY_MODELS = "too_many_models"
     TOO_SPARSE = "too_sparse"
     EXCEPTION = "exception"
@@ -63,6 +64,7 @@ class ValueReason(StrEnum):
     TOO_MANY_COLUMNS = "too_many_columns"
     NAME_TOO_LONG = "name_too_long"
     ID_TOO_LONG = "id_too_long"
+    TEXT_TOO_LONG = "text_too_long"
 
 
 class Destination(StrEnum):
@@ -100,7 +102,8 @@ class DropReason(StrEnum):
     PARTIAL = "partial"
     """Part of a request that was otherwise accepted (OTLP partial success)."""
     REVISED = "revised"
-    """With event time, a value was already sent for this window; Prometheus would refuse a second one."""
+    """New values of a window after late rows. With event time, a value was already sent for this window, and Prometheus
+    would refuse a second one; on the wall clock, a later window is current."""
     OUT_OF_ORDER = "out_of_order"
     """With event time, a later window of the same series was already sent."""
     NO_TIMESTAMP = "no_timestamp"
