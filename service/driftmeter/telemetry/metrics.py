@@ -54,7 +54,6 @@ class RequestResult(StrEnum):
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
     UNAVAILABLE = "unavailable"
-    UNAUTHENTICATED = "unauthenticated"
     CANCELLED = "cancelled"
 
 
