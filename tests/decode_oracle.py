@@ -1,6 +1,7 @@
 """What a request decodes to, by protobuf's own parser and plain Python: slow, and easy to check by reading."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ _PREFIXES = {
 }
 _EXACT = {CONFIG.model_name, CONFIG.model_version, CONFIG.model_stage, CONFIG.prediction_id}
 _BEARING = ("feature.", "prediction.", "label.")
+_TEXT_BYTES_MAX = 256
+"""Of models, versions, stages, prediction ids and categories."""
 
 Row = dict[str, Any]
 OtlpRequest = ExportTraceServiceRequest | ExportLogsServiceRequest
@@ -47,6 +50,7 @@ class Expected:
     received: int = 0
     ignored: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    dropped_values: Counter[str] = field(default_factory=Counter)
 
 
 def parse(data: bytes, signal: Signal = Signal.TRACES) -> OtlpRequest | None:
@@ -90,7 +94,7 @@ def expect(request: OtlpRequest, not_after_ns: int = 2**63 - 1) -> Expected:
             result.ignored += 1
             continue
         prediction_id = merged.get("ml.prediction.id", AnyValue())
-        reason = _refusal(time_of(entry), not_after_ns) or array_fault([*columns.values(), prediction_id])
+        reason = _refusal(time_of(entry), key, not_after_ns) or array_fault([*columns.values(), prediction_id])
         if reason:
             result.rejected[reason] = result.rejected.get(reason, 0) + 1
             continue
@@ -100,13 +104,14 @@ def expect(request: OtlpRequest, not_after_ns: int = 2**63 - 1) -> Expected:
             continue
         result.spans[key] = result.spans.get(key, 0) + 1
         for index in range(rows):
-            row = {**_fixed(entry), "row_index": index, "prediction_id": text(element(prediction_id, index))}
+            id_text = _id_text(element(prediction_id, index), result.dropped_values)
+            row = {**_fixed(entry), "row_index": index, "prediction_id": id_text}
             result.batches.setdefault(key, []).append(row)
             values.setdefault(key, []).append({name: element(value, index) for name, value in columns.items()})
     kinds: dict[tuple[str, str], dict[str, str]] = {}
     for key, spans in values.items():
         known = kinds.setdefault((key.model, key.version), {})
-        result.mismatches[key] = _add_columns(result.batches[key], spans, known)
+        result.mismatches[key] = _add_columns(result.batches[key], spans, known, result.dropped_values)
     return result
 
 
@@ -170,10 +175,24 @@ def double_text(value: float) -> str:
     return repr(value).replace("e-0", "e-")
 
 
-def _refusal(time_ns: int, not_after_ns: int) -> str | None:
+def _refusal(time_ns: int, key: ModelKey, not_after_ns: int) -> str | None:
     if time_ns == 0:
         return "no_timestamp"
-    return "future" if time_ns > not_after_ns else None
+    if time_ns > not_after_ns:
+        return "future"
+    return "string_too_long" if any(map(_too_long, key)) else None
+
+
+def _too_long(value: str | None) -> bool:
+    return value is not None and len(value.encode()) > _TEXT_BYTES_MAX
+
+
+def _id_text(value: AnyValue, dropped: Counter[str]) -> str | None:
+    prediction_id = text(value)
+    if _too_long(prediction_id):
+        dropped["id_too_long"] += 1
+        return None
+    return prediction_id
 
 
 def _fixed(entry: Span | LogRecord) -> Row:
@@ -214,8 +233,10 @@ def _kind(name: str, value: AnyValue) -> str | None:
     return "categorical" if case in ("string_value", "bool_value") else None
 
 
-def _add_columns(rows: list[Row], spans: list[dict[str, AnyValue]], known: dict[str, str]) -> dict[str, list[int]]:
-    """Add the columns to the rows; return rows with values of the wrong type."""
+def _add_columns(
+    rows: list[Row], spans: list[dict[str, AnyValue]], known: dict[str, str], dropped: Counter[str]
+) -> dict[str, list[int]]:
+    """Add the columns to the rows; return rows with values of the wrong type; count texts that are too long."""
     names = list(dict.fromkeys(name for columns in spans for name in columns))
     for name in names:
         firsts = (_kind(name, columns[name]) for columns in spans if name in columns)
@@ -227,7 +248,10 @@ def _add_columns(rows: list[Row], spans: list[dict[str, AnyValue]], known: dict[
         for number, (row, columns) in enumerate(zip(rows, spans, strict=True)):
             value = columns.get(name)
             row[name] = None if value is None else _cell(value, known.get(name, "numeric"))
-            if row[name] is None and value is not None and value.WhichOneof("value") is not None:
+            if isinstance(row[name], str) and _too_long(row[name]):
+                dropped["string_too_long"] += 1
+                row[name] = None
+            elif row[name] is None and value is not None and value.WhichOneof("value") is not None:
                 mismatches.setdefault(name, []).append(number)
     return mismatches
 

@@ -44,7 +44,7 @@ def metrics_sink(port: int) -> Iterator[MetricsSink]:
     """A sink that listens on this loopback port until the block ends."""
     sink = MetricsSink(f"{LOOPBACK}:{port}")
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)])
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(sink, server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(sink, server)  # type: ignore[no-untyped-call]
     server.add_insecure_port(sink.endpoint)
     server.start()
     try:

@@ -26,7 +26,7 @@ _MAX_BYTES = 256 * 1024 * 1024
 _QUEUE_SPANS = 8_000
 
 
-def identity(model: str, version: str = "", stage: str = "") -> dict[str, Scalar]:
+def identity(model: str, version: str = "", stage: str = "") -> dict[str, str]:
     """Attributes that say which model answered."""
     given = {"ml.model.name": model, "ml.model.version": version, "ml.model.stage": stage}
     return {key: value for key, value in given.items() if value}
@@ -91,7 +91,7 @@ def spans_in(request: bytes) -> int:
     return sum(len(scope.spans) for resource in parsed.resource_spans for scope in resource.scope_spans)
 
 
-def serve_with_sdk(endpoint: str, table: pl.DataFrame, ends_ns: Iterable[int], model: Mapping[str, Scalar]) -> int:
+def serve_with_sdk(endpoint: str, table: pl.DataFrame, ends_ns: Iterable[int], model: Mapping[str, str]) -> int:
     """Does what a model server does, with the ordinary SDK: one span per row; returns the number of spans ended.
 
     Args:

@@ -72,7 +72,18 @@ class WatchedPipeline:
         times = [ends_ns] * len(rows) if isinstance(ends_ns, int) else ends_ns
         request = request_of(keyed, times, identity(**{"model": "prices", **model}), self._sent)
         self._sent += len(rows)
-        return self.pipeline.accept(Request(Signal.TRACES, request))
+        return self.accept(Request(Signal.TRACES, request))
+
+    def accept(self, request: Request) -> Receipt:
+        """Accepts a request, and does what waits after its answer."""
+        receipt = self.pipeline.accept(request)
+        self.pipeline.settle()
+        return receipt
+
+    def tick(self, *, revise: bool) -> None:
+        """Lets the pipeline see the clock, and does what waits then."""
+        self.pipeline.tick(revise=revise)
+        self.pipeline.settle()
 
     def windows_of(self, model: str = "prices", version: str = "", stage: str = "") -> list[EvaluatedWindow]:
         """Evaluations of one model's windows, in order."""

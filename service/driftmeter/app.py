@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +34,9 @@ from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import Telemetry
 
 TICK_SECONDS = 1.0
+PORTION_SECONDS = 0.1
+"""Time for which windows are evaluated before requests get their turn again."""
+
 TICKS_PER_REVISION = 10
 """Windows that late rows have changed are evaluated again every so many ticks."""
 
@@ -43,6 +47,7 @@ _MALLOPT_TRIM_THRESHOLD, _MALLOPT_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 1 << 30
 
 _LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass
@@ -78,7 +83,8 @@ class Service:
             Listeners(self._count_predictions, self._publish),
         )
         self._receiver = Receiver(self.config.ingest, self._accept, self.telemetry, self.clock)
-        self._ticking: asyncio.Task[None] | None = None
+        self._waiting = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Compile, then listen; ready when it returns. Raises ConfigError for addresses that cannot be used."""
@@ -87,7 +93,7 @@ class Service:
         await self._run(warm_up_export)
         await self._run(self._pipeline.warm_up)
         await self._receiver.start()
-        self._ticking = asyncio.create_task(self._tick())
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._work())]
         self._ready = True
         _LOG.info(
             "ready",
@@ -107,11 +113,13 @@ class Service:
         """Stop in the order of the data: take no more, evaluate what is left, send it. Safe to call twice."""
         self._ready = False
         await self._receiver.stop(GRACE_SECONDS)
-        if self._ticking is not None:
-            self._ticking.cancel()
-            self._ticking = None
+        if self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks = []
             await self.drain()
             await self._exporter.stop(GRACE_SECONDS)
+        self._pipeline.close()
         self._worker.close()
 
     @property
@@ -125,10 +133,20 @@ class Service:
         return self._receiver.http_port
 
     async def _accept(self, request: Request) -> Receipt:
-        return await self._worker.run(partial(self._pipeline.accept, request))
+        receipt = await self._worker.run(partial(self._pipeline.accept, request))
+        self._waiting.set()
+        return receipt
 
-    async def _run(self, work: Callable[[], None]) -> None:
-        await self._worker.run(work)
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
+        return await self._worker.run(work)
+
+    async def _work(self) -> None:
+        """Do what waits in small portions, so that requests that come meanwhile are answered in between."""
+        while True:
+            await self._waiting.wait()
+            self._waiting.clear()
+            while await self._run(partial(self._pipeline.work, PORTION_SECONDS)):
+                pass
 
     async def _tick(self) -> None:
         ticks = 0
@@ -136,7 +154,8 @@ class Service:
             await asyncio.sleep(TICK_SECONDS)
             ticks += 1
             revise = ticks % TICKS_PER_REVISION == 0
-            await self._run(lambda revise=revise: self._pipeline.tick(revise=revise))  # type: ignore[misc]
+            await self._run(partial(self._pipeline.tick, revise=revise))
+            self._waiting.set()
 
     def _publish(self, evaluated: EvaluatedWindow) -> None:
         self._exporter.publish(evaluated)

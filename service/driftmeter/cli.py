@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -76,6 +77,15 @@ Version = Annotated[
 ]
 
 
+class LogLevel(StrEnum):
+    """Levels of log lines."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback.
     if value:
         _out.print(f"driftmeter {__version__}", highlight=False)
@@ -94,13 +104,13 @@ def _root(
 @app.command()
 def serve(
     config: Annotated[Path | None, typer.Option(help="YAML file; without it, defaults and environment.")] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="Least level written.", case_sensitive=False)] = LogLevel.INFO,
 ) -> None:
     """Run the service until it is told to stop (SIGTERM, Ctrl-C).
 
     Example: driftmeter serve --config driftmeter.yaml
     """
-    setup_logs(log_level)
+    setup_logs(log_level.value)
     serve_until_stopped(load_config(config))
 
 

@@ -1,12 +1,15 @@
 """One YAML file and the environment to the service's configuration."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from driftmeter.baseline.config import BaselineConfig
 from driftmeter.columnar.config import AttributesConfig
@@ -17,7 +20,25 @@ from driftmeter.ingest.config import IngestConfig
 from driftmeter.window.config import WindowConfig
 
 ENVIRONMENT_PREFIX = "DRIFTMETER_"
-_NOT_CONFIG = {"DRIFTMETER_CACHE_DIR", "DRIFTMETER_REQUIRE", "DRIFTMETER_CACHE", "DRIFTMETER_ENDPOINT"}
+OTHER_VARIABLES = frozenset(
+    {
+        "DRIFTMETER_CACHE_DIR",  # Compiled kernels.
+        "DRIFTMETER_CACHE",  # Components that the tests use.
+        "DRIFTMETER_REQUIRE",  # Of the tests.
+        "DRIFTMETER_ENDPOINT",  # These three are of the Collector's configuration.
+        "DRIFTMETER_COLLECTOR_LISTEN",
+        "DRIFTMETER_COLLECTOR_STORAGE",
+    }
+)
+"""Variables that begin as those of the configuration do, and are not of it."""
+_KUBERNETES = re.compile(
+    r"DRIFTMETER(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?=.*|PORT(=\w+://.*|_\d+_(TCP|UDP|SCTP)(_\w+)?=.*))", re.DOTALL
+)
+"""Variables that Kubernetes sets in every pod beside a service that is called driftmeter."""
+
+
+Place = tuple[str | int, ...]
+"""Names and list positions from the top of the file to a value."""
 
 
 class Config(BaseModel):
@@ -25,7 +46,7 @@ class Config(BaseModel):
 
     Every value can be given in the environment instead, which wins over the file: DRIFTMETER_ and the path in capitals,
     two underscores between its parts, the value as YAML: DRIFTMETER_EXPORT__INTERVAL=10s,
-    DRIFTMETER_WINDOW__LENGTHS='[5m, 1h]'.
+    DRIFTMETER_WINDOW__LENGTHS='[5m, 1h]'. So can a whole part, in the place of the file's: DRIFTMETER_WINDOW.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -52,24 +73,29 @@ def load_config(path: Path | None, environment: Mapping[str, str] = os.environ) 
     """
     source = str(path) if path else "the environment"
     tree = _read_tree(path) if path else {}
-    for name in sorted(environment):
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name and name not in _NOT_CONFIG:
-            _lay_over(tree, name, environment[name])
+    overlay = _Overlay(environment)
+    overlay.lay_over(tree)
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(describe_mistakes(error, source)) from error
+        found = [_line(mistake, overlay) for mistake in error.errors(include_url=False)]
+        raise ConfigError(_message(source, found + overlay.mistakes)) from error
+    if overlay.mistakes:
+        raise ConfigError(_message(source, overlay.mistakes))
+    return config
 
 
-def describe_mistakes(error: ValidationError, source: str) -> str:
-    """All mistakes, one a line, each with its place in the file."""
-    mistakes = error.errors(include_url=False)
-    lines = [f"{source}: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"]
-    for mistake in mistakes:
-        place = ".".join(map(str, mistake["loc"])) or "(whole file)"
-        lines.append(f"  {place}: {_words(mistake['type'], mistake['msg'], mistake.get('input'))}")
-    lines.append("See all fields with: driftmeter config schema")
-    return "\n".join(lines)
+def _message(source: str, mistakes: Sequence[str]) -> str:
+    """All mistakes, one a line."""
+    head = f"{source}: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+    return "\n".join([head, *(f"  {each}" for each in mistakes), "See all fields with: driftmeter config schema"])
+
+
+def _line(mistake: ErrorDetails, overlay: "_Overlay") -> str:
+    """The mistake's place in the file, the variable if it is one's, and what is wrong."""
+    place, variable = ".".join(map(str, mistake["loc"])) or "(whole file)", overlay.variable_of(mistake["loc"])
+    words = _words(mistake["type"], mistake["msg"], mistake.get("input"))
+    return f"{place} ({variable}): {words}" if variable else f"{place}: {words}"
 
 
 def _words(kind: str, message: str, given: Any) -> str:
@@ -79,30 +105,88 @@ def _words(kind: str, message: str, given: Any) -> str:
     return text if kind == "value_error" else f"{text} (given: {given!r})"
 
 
+class _Overlay:
+    """The environment's part of the configuration.
+
+    Attributes:
+        mistakes: Variables that are none of the configuration or hold no YAML, in words.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._values: dict[Place, tuple[str, Any]] = {}
+        self.mistakes: list[str] = []
+        places = dict(_variables(Config))
+        for name in sorted(name for name in environment if name.startswith(ENVIRONMENT_PREFIX)):
+            if name in places:
+                try:
+                    self._values[places[name]] = name, _parse(environment[name])
+                except _NOT_YAML as error:
+                    self.mistakes.append(f"{name}: the value is not YAML: {' '.join(str(error).split())}")
+            elif name not in OTHER_VARIABLES and not _KUBERNETES.fullmatch(f"{name}={environment[name]}"):
+                near = get_close_matches(name.upper(), [*places, *OTHER_VARIABLES], n=1, cutoff=0)
+                self.mistakes.append(f"{name}: there is no such variable; the nearest is {near[0]}")
+
+    def lay_over(self, tree: dict[str, Any]) -> None:
+        """Put the values into the file's tree; parts come before what is in them."""
+        for (*parents, leaf), (_, value) in sorted(self._values.items()):
+            part: Any = tree
+            for parent in parents:
+                if part.get(parent) is None:
+                    part[parent] = {}
+                part = part[parent]
+                if not isinstance(part, dict):  # A mistake, which is told as one.
+                    break
+            else:
+                part[leaf] = value
+
+    def variable_of(self, place: Place) -> str | None:
+        """The variable that gave what is wrong here; None when none did."""
+        above = (place[:length] for length in range(len(place), 0, -1))
+        return next((self._values[each][0] for each in above if each in self._values), None)
+
+
+def _variables(part: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, Place]]:
+    """Each variable's name and the place that it gives."""
+    for name, field in part.model_fields.items():
+        place = (*above, name)
+        yield ENVIRONMENT_PREFIX + "__".join(place).upper(), place
+        for kind in get_args(field.annotation) or [field.annotation]:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _variables(kind, place)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice: YAML would silently take the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        keys = [key.value for key, _ in node.value]
+        for position, (key, _) in enumerate(node.value):
+            if key.value in keys[:position]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_NOT_YAML = (yaml.YAMLError, ValueError)  # The second one for what looks like a date and is none.
+
+
+def _parse(text: str) -> Any:
+    """Raises one of `_NOT_YAML`."""
+    return yaml.load(text, _StrictLoader)  # noqa: S506 - derived from the safe one.
+
+
 def _read_tree(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    try:
+        tree = _parse(text)
+    except _NOT_YAML as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: must be a mapping with parts such as ingest, window and export")
     return tree
-
-
-def _lay_over(tree: dict[str, Any], name: str, text: str) -> None:
-    *parents, leaf = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-    for parent in parents:
-        below = tree.get(parent)
-        if not isinstance(below, dict):
-            below = tree[parent] = {}
-        tree = below
-    try:
-        tree[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: the value is not YAML: {error}") from error

@@ -21,6 +21,9 @@ its parts, the value as YAML:
     DRIFTMETER_EXPORT__INTERVAL=10s
     DRIFTMETER_WINDOW__LENGTHS='[5m, 1h]'
 
+So can a whole part, in the place of the file's: `DRIFTMETER_WINDOW='{lengths: [1h], clock: data}'`. A variable that
+begins with `DRIFTMETER_` and is no field is a mistake like one in the file.
+
 `driftmeter config check driftmeter.yaml` names all mistakes at once. `driftmeter config schema` prints the JSON schema,
 which editors can use.
 """

@@ -2,16 +2,19 @@
 
     request bytes ─► columnar ─► (baseline: learn) ─► window ─► detect ─► listeners (export)
 
-All of it runs on one thread, which owns the state; see `app.py`. What a stage cannot digest is quarantined: one bad
-batch neither blocks its sender nor stops the service.
+All of it but learning runs on one thread, which owns the state; see `app.py`. `accept` does what an acknowledgement
+means, `work` what can wait for it. What a stage cannot digest is quarantined: one bad batch neither blocks its sender
+nor stops the service.
 """
 
 import logging
+import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,24 +29,24 @@ from driftmeter.columnar.decoder import Decoded, Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.config import Config
 from driftmeter.detect.detector import Detector
-from driftmeter.errors import BaselineError, MalformedError
+from driftmeter.errors import MalformedError
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.model.baseline import Baseline
+from driftmeter.model.columns import is_scored_field
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.request import Request
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_duration_ns
+from driftmeter.quarantine import Quarantine
 from driftmeter.summary.fold import warm_up as warm_up_fold
 from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason, Telemetry
 from driftmeter.window.watermark import NEVER_NS
 from driftmeter.window.windows import ModelWindows
 
-QUARANTINE_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes of requests kept in quarantine, in memory; the oldest go first."""
-
 _LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass(eq=False)
@@ -86,7 +89,9 @@ class Pipeline:
         self._kinds = KindBook()
         self._decoder = Decoder(config.attributes, self._kinds, self._has_baseline)
         self._models: dict[ModelKey, _Scored | Learning] = {}
-        self._quarantine = _Quarantine()
+        self._due: deque[tuple[Detector, WindowCounts]] = deque()
+        self._learner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
+        self._quarantine = Quarantine()
         self._max_future_ns = parse_duration_ns(config.window.max_future)
         self._by_data = config.window.clock == "data"
 
@@ -122,18 +127,52 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
-                with _contained("windows were not closed by the clock", key):
-                    self._evaluate(key, state, state.windows.tick(now_ns, revise=revise))
+                due = self._attempt("windows were not closed", key, partial(state.windows.tick, now_ns, revise=revise))
+                self._due.extend((state.detector, window) for window in due or [])
+
+    def work(self, budget_seconds: float) -> bool:
+        """Do some of what may wait until senders have their answers: take over learned baselines, evaluate windows.
+
+        Args:
+            budget_seconds: Time after which nothing further is begun.
+
+        Returns:
+            Whether windows are left to evaluate.
+        """
+        self._take_learned(wait=False)
+        started = self._clock.monotonic_seconds()
+        evaluated = 0
+        while self._due and (not evaluated or self._clock.monotonic_seconds() - started < budget_seconds):
+            detector, window = self._due.popleft()
+            self._attempt("a window was not evaluated", detector.key, partial(self._publish, detector, window))
+            evaluated += 1
+        if evaluated:
+            self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
+        return bool(self._due)
+
+    def settle(self) -> None:
+        """Do all that waits, the learning of baselines included."""
+        self._take_learned(wait=True)
+        while self.work(math.inf):
+            pass
 
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
         for state in list(self._models.values()):
-            if self._by_data and isinstance(state, Learning):
-                self._learn(state)
+            if self._by_data and isinstance(state, Learning) and state.rows and state.future is None:
+                self._begin_to_learn(state)
+        self._take_learned(wait=self._by_data)
         for key, state in list(self._models.items()):
             if isinstance(state, _Scored):
-                with _contained("the last windows were not closed", key):
-                    self._evaluate(key, state, state.windows.drain(everything=self._by_data))
+                drain = partial(state.windows.drain, everything=self._by_data)
+                due = self._attempt("the last windows were not closed", key, drain)
+                self._due.extend((state.detector, window) for window in due or [])
+        while self.work(math.inf):
+            pass
+
+    def close(self) -> None:
+        """Begin to learn no more; what is being learned is not waited for."""
+        self._learner.shutdown(wait=False, cancel_futures=True)
 
     def _has_baseline(self, key: ModelKey) -> bool:
         return self._baselines.find(key.model, key.version) is not None
@@ -165,12 +204,12 @@ class Pipeline:
                 self._telemetry.pending_rows.add(spans)
             else:
                 self._count_folded(batch, spans, late)
-        with _contained("predictions were not counted for export", batch.key):
-            self._listeners.on_predictions(batch)
+        count = partial(self._listeners.on_predictions, batch)
+        self._attempt("predictions were not counted for export", batch.key, count)
         if not isinstance(state, Learning):
             self._after_fold(batch, state, due)
         elif state.enough:
-            self._learn(state)
+            self._begin_to_learn(state)
 
     def _start(self, key: ModelKey) -> "_Scored | Learning":
         baseline = self._baselines.find(key.model, key.version)
@@ -195,57 +234,64 @@ class Pipeline:
             baseline,
         )
 
-    def _learn(self, learning: Learning) -> None:
-        key = learning.key
-        # Until this has worked the next attempt needs more rows, so that a fault is not met again with every batch.
-        learning.rows_needed += self._config.baseline.learn_rows
-        with _contained("no baseline could be learned", key):
-            try:
-                baseline = learning.learn()
-            except BaselineError as error:
-                _LOG.warning("cannot learn a baseline yet: %s", error, extra=fields(model=key.model))
-                return
-            self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
-            state = self._models[key] = self._scored(key, baseline)
-            self._telemetry.models_without_baseline.add(-1)
-            for batch in learning.batches:
-                with _contained("a batch that waited for a baseline was not counted", key):
-                    self._fold_waiting(batch, state)
+    def _begin_to_learn(self, learning: Learning) -> None:
+        """Learning takes seconds, so it goes on beside; rows go on waiting meanwhile."""
+        learning.future = self._learner.submit(learning.task())
+
+    def _take_learned(self, *, wait: bool) -> None:
+        """Put baselines that have been learned to use; rows that teach nothing are not kept."""
+        for state in list(self._models.values()):
+            if isinstance(state, Learning) and state.future is not None and (wait or state.future.done()):
+                baseline = self._attempt("no baseline could be learned", state.key, state.future.result)
+                state.future = None
+                if baseline is None:
+                    self._settle_waiting(sum(map(_spans_in, state.forget())), RowOutcome.NOT_SCORED)
+                else:
+                    self._count_waiting(state, baseline)
+
+    def _count_waiting(self, learning: Learning, baseline: Baseline) -> None:
+        self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
+        state = self._models[learning.key] = self._scored(learning.key, baseline)
+        self._telemetry.models_without_baseline.add(-1)
+        for batch in learning.batches:
+            self._fold_waiting(batch, state)
 
     def _fold_waiting(self, batch: Predictions, state: _Scored) -> None:
-        late, due = state.windows.add(batch, self._clock.now_ns())
-        spans = _spans_in(batch)
+        spans, now_ns = _spans_in(batch), self._clock.now_ns()
+        added = self._attempt("a batch was not counted", batch.key, partial(state.windows.add, batch, now_ns))
+        if added is None:
+            self._settle_waiting(spans, RowOutcome.FAILED)
+            return
+        late, due = added
         with self._telemetry.moving():
             self._telemetry.pending_rows.add(-spans)
             self._count_folded(batch, spans, late)
         self._after_fold(batch, state, due)
 
-    def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
-        with _contained("columns and lag were not noted", batch.key):
-            self._note_unknown_columns(batch, state)
-            self._note_lag(batch.key, state, self._clock.now_ns())
-        self._evaluate(batch.key, state, due)
+    def _settle_waiting(self, spans: int, outcome: RowOutcome) -> None:
+        with self._telemetry.moving():
+            self._telemetry.pending_rows.add(-spans)
+            self._telemetry.rows.add(spans, outcome=outcome)
 
-    def _evaluate(self, key: ModelKey, state: _Scored, due: list[WindowCounts]) -> None:
-        if not due:
-            return
-        started = self._clock.monotonic_seconds()
-        for window in due:
-            with _contained("a window was not evaluated", key):
-                evaluation = state.detector.evaluate([window])
-                evaluated = EvaluatedWindow(
-                    key=key,
-                    window=window.window,
-                    window_index=window.index,
-                    start_ns=window.start_ns,
-                    end_ns=window.end_ns,
-                    revision=window.revision,
-                    findings=evaluation.findings,
-                    quality=evaluation.quality,
-                    classes=evaluation.classes,
-                )
-                self._listeners.on_evaluated(evaluated)
-        self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
+    def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
+        self._attempt("columns were not noted", batch.key, partial(self._note_unknown_columns, batch, state))
+        self._note_lag(batch.key, state, self._clock.now_ns())
+        self._due.extend((state.detector, window) for window in due)
+
+    def _publish(self, detector: Detector, window: WindowCounts) -> None:
+        evaluation = detector.evaluate([window])
+        evaluated = EvaluatedWindow(
+            key=detector.key,
+            window=window.window,
+            window_index=window.index,
+            start_ns=window.start_ns,
+            end_ns=window.end_ns,
+            revision=window.revision,
+            findings=evaluation.findings,
+            quality=evaluation.quality,
+            classes=evaluation.classes,
+        )
+        self._listeners.on_evaluated(evaluated)
 
     def _count_decoded(self, decoded: Decoded) -> None:
         telemetry = self._telemetry
@@ -267,7 +313,7 @@ class Pipeline:
     def _note_unknown_columns(self, batch: Predictions, state: _Scored) -> None:
         """Say once per column that the baseline does not have it."""
         known = state.baseline.layout.kinds
-        data = {name for name in batch.rows.schema.names if name.startswith(_SCORED_PREFIXES)}
+        data = {name for name in batch.rows.schema.names if is_scored_field(name)}
         for name in sorted(data - known.keys() - state.unknown_columns):
             state.unknown_columns.add(name)
             _LOG.warning(
@@ -307,31 +353,15 @@ class Pipeline:
         self._quarantine.add(request)
         self._telemetry.quarantined_batches.set(len(self._quarantine.requests))
 
-
-@dataclass(eq=False)
-class _Quarantine:
-    """The newest requests that could not be digested, at most `QUARANTINE_BYTES_MAX`, but always the last one."""
-
-    requests: deque[Request] = field(default_factory=deque)
-    size_bytes: int = 0
-
-    def add(self, request: Request) -> None:
-        self.requests.append(request)
-        self.size_bytes += len(request.body)
-        while len(self.requests) > 1 and self.size_bytes > QUARANTINE_BYTES_MAX:
-            self.size_bytes -= len(self.requests.popleft().body)
-
-
-@contextmanager
-def _contained(what: str, key: ModelKey) -> Iterator[None]:
-    """Keeps a fault in what follows an acknowledgement to one model: said in the log, and work goes on."""
-    try:
-        yield
-    except Exception:  # noqa: BLE001 - as in `accept`: the rows are acknowledged, so the service must live with them.
-        _LOG.exception("%s: internal error", what, extra=fields(model=key.model, version=key.version, stage=key.stage))
-
-
-_SCORED_PREFIXES = ("feature.", "prediction.", "probability.")
+    def _attempt(self, what: str, key: ModelKey, work: Callable[[], _Result]) -> _Result | None:
+        """Keeps a fault in what follows an acknowledgement to one model: said, counted, None, and work goes on."""
+        try:
+            return work()
+        except Exception:  # noqa: BLE001 - as above; what was acknowledged cannot be refused any more.
+            self._telemetry.internal_errors.add()
+            said = fields(model=key.model, version=key.version, stage=key.stage)
+            _LOG.exception("internal error: %s", what, extra=said)
+            return None
 
 
 def _spans_in(batch: Predictions) -> int:

@@ -63,7 +63,10 @@ def test_every_cut_is_a_fine_edge(values: list[float]) -> None:
     assert bins.edges[0] == numbers.min()
     assert bins.edges[-1] == numbers.max()
     for each in (cuts.quantile_starts, cuts.deciles, cuts.doane):
-        assert np.isin(each, bins.edges).all()
+        # A constant is cut right behind itself too, which is where the bin above the range begins.
+        with np.errstate(over="ignore"):
+            behind = np.nextafter(bins.edges[-1], np.inf)
+        assert np.isin(each, np.append(bins.edges, behind)).all()
         assert (each[1:] > each[:-1]).all()
     assert cuts.quantile_starts[0] == cuts.doane[0] == numbers.min()
     assert cuts.doane[-1] == numbers.max()
@@ -173,3 +176,10 @@ def test_number_of_edges_is_bounded() -> None:
     assert FINE_QUANTILES <= len(bins.edges) <= FINE_QUANTILES + len(cuts.doane) + 41
     discrete, _ = numeric_bins(np.repeat(np.arange(float(DISCRETE_VALUES_MAX)), 3))
     assert len(discrete.edges) <= 2 * DISCRETE_VALUES_MAX + 33 + 9 + 20
+
+
+def test_constant_reference_shows_what_is_below_and_above() -> None:
+    """The deciles of a constant tell smaller and larger values from it, so that PSI sees them."""
+    column = column_of(np.full(100, 5.0))
+    observed = np.array([4.0, 5.0, 5.0, 6.0, 7.0, 8.0])
+    assert regrouped(column, Bins.DECILE, observed).tolist() == [1, 2, 3]

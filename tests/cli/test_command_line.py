@@ -317,3 +317,14 @@ def test_serve_refuses_a_bad_configuration_before_it_starts(run: Run, tmp_path: 
     ran = run("serve", "--config", path)
     assert ran.code == 2
     assert "ingest.lisen: there is no such field" in ran.err
+
+
+def test_serve_refuses_a_level_that_is_none(run: Run) -> None:
+    """One of the four is asked for, without a traceback; capitals do not matter."""
+    ran = run("serve", "--log-level", "foo")
+    assert (ran.code, ran.out) == (2, "")
+    for level in ("foo", "debug", "info", "warning", "error"):
+        assert level in ran.err
+    assert "Traceback" not in ran.err
+    ran = run("serve", "--log-level", "WARNING", "--config", "gone.yaml")
+    assert (ran.code, ran.err) == (2, "driftmeter: gone.yaml: there is no such file\n")

@@ -64,6 +64,7 @@ def check(data: bytes, signal: Signal = Signal.TRACES) -> bool:
         assert comparable(rows[key]) == comparable(wanted)
     mismatches = {batch.key: {name: list(rows) for name, rows in batch.mismatches.items()} for batch in decoded.batches}
     assert mismatches == expected.mismatches
+    assert decoded.dropped_values == expected.dropped_values
     assert {batch.key: spans for batch, spans in zip(decoded.batches, decoded.batch_spans, strict=True)} == (
         expected.spans
     )
@@ -277,6 +278,28 @@ def test_keys_at_all_levels_merge_in_bulk() -> None:
         spans = [make_span(chosen[2], number) for number in range(random_.randint(0, 9))]
         requests.append(make_request(spans, chosen[0], chosen[1]).SerializeToString())
     assert check(b"".join(requests))  # Concatenated messages are one message with all the resources.
+
+
+def test_long_texts_at_all_levels_are_treated_alike() -> None:
+    """Names, ids and categories around the limit, overwritten or not, give the same rows and the same counts."""
+    random_ = random.Random(7)
+    keys = ("ml.model.name", "ml.model.version", "ml.model.stage", "ml.prediction.id", "ml.segment.s", "ml.label.l")
+    texts: list[Scalar] = ["short", "x" * 256, "ü" * 128, "x" * 257, "ü" * 128 + "x", "y" * 2_000, 1, True, None]
+    requests = []
+    for _ in range(400):
+        levels: list[dict[str, Scalar]] = [
+            {key: random_.choice(texts[:3] if "model" in key else texts) for key in keys if random_.random() < 0.5}
+            for _ in range(3)
+        ]
+        if random_.random() < 0.3:
+            levels[random_.randrange(3)][random_.choice(keys[:3])] = random_.choice(texts)
+        spans = [make_span({"ml.feature.a": random_.choice(texts), **levels[2]}, i) for i in range(3)]
+        requests.append(make_request(spans, levels[0], levels[1]).SerializeToString())
+    data = b"".join(requests)
+    assert check(data)
+    decoded = Decoder(AttributesConfig(), KindBook()).decode(data)
+    assert decoded.rejected["string_too_long"] > 50
+    assert min(decoded.dropped_values["id_too_long"], decoded.dropped_values["string_too_long"]) > 50
 
 
 def test_large_request_grows_every_array() -> None:

@@ -25,10 +25,10 @@ from driftmeter.columnar.schema import TRACES, build_table
 from driftmeter.model.request import Signal
 from otlp_samples import START_NS, attribute, batched_request, unusual_request, usual_request
 
-EVERY_KEY = AttributesConfig(
+EVERY_KEY = AttributesConfig.model_construct(
     model_name="the model", model_version="", model_stage="", prediction_id="", feature_prefix=""
 )
-"""Every key but the empty one is a feature."""
+"""Every key but the empty one is a feature; no file can configure that, so nothing checks it."""
 
 GUARD_PROGRAM = """
 import ctypes, mmap, random, sys

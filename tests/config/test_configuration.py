@@ -1,4 +1,4 @@
-"""The YAML file and the environment: mistakes named at once with their places."""
+"""The YAML file: mistakes named at once with their places."""
 
 from pathlib import Path
 from typing import Any
@@ -8,21 +8,22 @@ import yaml
 
 from driftmeter.config import Config, load_config
 from driftmeter.errors import ConfigError
+from driftmeter.model.windows import parse_duration_ns
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load(tmp_path: Path, text: str, **environment: str) -> Config:
+def load(tmp_path: Path, text: str) -> Config:
     """The configuration of a file with this text."""
     path = tmp_path / "driftmeter.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_config(path, environment)
+    return load_config(path, {})
 
 
-def mistakes(tmp_path: Path, text: str, **environment: str) -> list[str]:
+def mistakes(tmp_path: Path, text: str) -> list[str]:
     """Lines of the message."""
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path, text, **environment)
+        load(tmp_path, text)
     return str(caught.value).splitlines()
 
 
@@ -62,7 +63,29 @@ def test_three_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> No
         ("windows: {}", "windows", "there is no such field"),
         ("window: 5m", "window", "valid dictionary"),
         ("window: {lengths: 5m}", "window.lengths", "valid tuple"),
-        ("window: {lengths: [5m, 7m]}", "window", "7m: not a multiple of the shortest window"),
+        ("window: {lengths: [5m, 7m]}", "window.lengths.1", "7m is not a multiple of the shortest window, 5m"),
+        ("window: {lengths: [7m, 7m]}", "window.lengths.1", "7m stands here twice"),
+        ("window: {lengths: [367d]}", "window.lengths.0", "'367d' is too long: a window by time has at most a year"),
+        ("window: {allowed_lateness: 100000d}", "window.allowed_lateness", "'100000d' is too long: a duration has at"),
+        ("export: {interval: 3651d}", "export.interval", "at most 10 years, 3650d"),
+        ("attributes: {max_columns: -5}", "attributes.max_columns", "greater than or equal to 1 (given: -5)"),
+        ("attributes: {max_columns: 0}", "attributes.max_columns", "greater than or equal to 1 (given: 0)"),
+        ("attributes: {model_name: ''}", "attributes.model_name", "at least 1 character"),
+        ("attributes: {feature_prefix: ''}", "attributes.feature_prefix", "at least 1 character"),
+        ("attributes: {segment_prefix: ''}", "attributes.segment_prefix", "at least 1 character"),
+        (
+            "attributes: {model_name: v, model_version: v}",
+            "attributes.model_version",
+            "'v' is the model_name already: each needs one of its own",
+        ),
+        ("attributes: {model_version: ml.model.stage}", "attributes.model_stage", "is the model_version already"),
+        ("attributes: {label_prefix: ml.feature.}", "attributes.label_prefix", "is the feature_prefix already"),
+        (
+            "ingest: {grpc: {listen: '0.0.0.0:4317'}}",
+            "ingest.insecure",
+            "0.0.0.0:4317 is reachable from other machines",
+        ),
+        ("ingest: {max_in_flight_bytes: 2000}", "ingest.max_in_flight_bytes", "smaller than max_request_bytes"),
         ("window: {lengths: []}", "window.lengths", "at least 1 window length"),
         ("window: {out_of_orderness: soon}", "window.out_of_orderness", "'soon' is not a duration"),
         ("detect: {min_rows: 0}", "detect.min_rows", "greater than or equal to 1 (given: 0)"),
@@ -86,6 +109,8 @@ def test_each_mistake_has_its_place(tmp_path: Path, text: str, place: str, words
         (b"hello", "must be a mapping"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"\ttab: 1", "not YAML"),
+        (b"window: {clock: 2024-13-45}", "not YAML: month must be in 1..12"),
+        (b"window: {}\nwindow: {}\n", "'window' stands twice"),
     ],
 )
 def test_what_is_no_configuration_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
@@ -105,43 +130,55 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
         load_config(tmp_path, {})
 
 
-def test_environment_wins_over_the_file(tmp_path: Path) -> None:
-    """A variable per field, its value YAML; the file's other fields stay."""
-    config = load(
+def test_no_mistake_hides_another(tmp_path: Path) -> None:
+    """What fields must be to each other is told beside what is wrong with a field alone, each at its place."""
+    lines = mistakes(
         tmp_path,
-        "window: {lengths: [1h], clock: data}\n",
-        DRIFTMETER_WINDOW__LENGTHS="[5m, 1h]",
-        DRIFTMETER_DETECT__MIN_ROWS="12",
-        DRIFTMETER_EXPORT__INTERVAL="10s",
-        HOME="/home/me",
-        DRIFTMETER_CACHE_DIR="/tmp/cache",  # noqa: S108 - never written.
+        """
+ingest: {grpc: {listen: "0.0.0.0:4317"}, max_request_bytes: 1}
+attributes: {model_name: v, model_version: v, feature_prefix: x., label_prefix: x., max_columns: many}
+window: {lengths: [5m, 7m, 9x, 5m], clok: data, allowed_lateness: soon}
+""",
     )
-    assert config.window.lengths == ("5m", "1h")
-    assert config.window.clock == "data"
-    assert config.detect.min_rows == 12
-    assert config.export.interval == "10s"
+    assert [line.partition(": ")[0].strip() for line in lines[1:-1]] == [
+        "ingest.insecure",
+        "ingest.max_request_bytes",
+        "attributes.model_version",
+        "attributes.label_prefix",
+        "attributes.max_columns",
+        "window.lengths.1",
+        "window.lengths.2",
+        "window.lengths.3",
+        "window.allowed_lateness",
+        "window.clok",
+    ]
+    assert lines[0].endswith(": 10 mistakes")
 
 
-def test_environment_reaches_deep_parts(tmp_path: Path) -> None:
-    """Two underscores part the names, as deep as the configuration goes."""
-    config = load(tmp_path, "", DRIFTMETER_EXPORT__SCRAPE__LISTEN="127.0.0.1:9999")
-    assert config.export.scrape.listen == "127.0.0.1:9999"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ingest: {grpc: {listen: '0.0.0.0'}, insecure: false}",
+        "ingest: {grpc: {listen: '0.0.0.0:4317'}, insecure: perhaps}",
+        "ingest: {max_request_bytes: lots, max_in_flight_bytes: 2000}",
+        "window: {lengths: [5x, 7m]}",
+    ],
+)
+def test_a_mistake_makes_no_further_ones(tmp_path: Path, text: str) -> None:
+    """A field is not compared with one that is wrong."""
+    assert mistakes(tmp_path, text)[0].endswith(": 1 mistake")
 
 
-def test_mistakes_of_file_and_environment_are_told_together(tmp_path: Path) -> None:
-    """A misspelt variable is a mistake too, not silently without effect."""
-    lines = mistakes(tmp_path, "detect: {level: 2}", DRIFTMETER_WINDOW__CLOK="data", DRIFTMETER_WINDW__CLOCK="data")
-    assert lines[0].endswith(": 3 mistakes")
-    text = "\n".join(lines)
-    assert "windw: there is no such field" in text
-    assert "window.clok: there is no such field" in text
-    assert "detect.level" in text
+def test_longest_durations_do_not_overflow(tmp_path: Path) -> None:
+    """Ten years of lateness, added to any time of ours, fit into 64 bits of nanoseconds."""
+    config = load(tmp_path, "window: {lengths: [366d], allowed_lateness: 3650d}")
+    assert parse_duration_ns(config.window.allowed_lateness) + 2**62 < 2**63
 
 
-def test_environment_value_must_be_yaml(tmp_path: Path) -> None:
-    """The variable is named."""
-    with pytest.raises(ConfigError, match="DRIFTMETER_WINDOW__LENGTHS: the value is not YAML"):
-        load(tmp_path, "", DRIFTMETER_WINDOW__LENGTHS="[5m")
+def test_optional_attributes_may_be_without_a_name(tmp_path: Path) -> None:
+    """Several at once: an empty name reads none, so that empty ones are not alike."""
+    config = load(tmp_path, "attributes: {model_version: '', model_stage: '', prediction_id: ''}")
+    assert config.attributes.model_stage == ""
 
 
 def fields_of(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:

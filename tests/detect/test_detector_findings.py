@@ -239,7 +239,7 @@ def test_quality_counts_every_row() -> None:
     window = window_of(batch)
     layout = baseline().layout
     mixed = predictions(np.zeros(2, np.int64), {"x": [None, None], "color": ["red", "red"]}, {"x": [1]})
-    fold(layout, mixed.rows, np.zeros(2, np.int32), window.counts, mixed.mismatches)
+    fold(layout, mixed.rows, np.zeros(2, np.int32), window.counts.dense(layout), mixed.mismatches)
     rows = {row["column"]: row for row in evaluate(window).quality.to_dicts()}
     x, color, constant = rows["x"], rows["color"], rows["constant"]
     assert (x["rows"], x["missing"], x["type_mismatch"], x["non_finite"]) == (12, 2, 1, 2)

@@ -72,11 +72,14 @@ def test_revisions_keep_the_verdict() -> None:
     assert made.judge(2, 0, never, sure).tolist() == [1]
 
 
-def test_window_first_seen_insufficient_stays_without_verdict() -> None:
-    """A verdict is made once: a revision with enough rows does not make up for it."""
+def test_window_first_seen_insufficient_is_judged_when_its_rows_have_come() -> None:
+    """No verdict was made of it yet, so a revision with enough rows makes it; then it stays."""
     made = Verdicts(1)
-    assert np.isnan(made.judge(0, 0, np.array([True]), np.array([False]))[0])
-    assert np.isnan(made.judge(0, 1, np.array([True]), np.array([True]))[0])
+    some, none = np.array([True]), np.array([False])
+    assert np.isnan(made.judge(0, 0, some, none)[0])
+    assert made.judge(0, 1, some, some).tolist() == [0]
+    assert made.judge(1, 0, some, some).tolist() == [1]
+    assert made.judge(0, 2, some, some).tolist() == [0]
 
 
 def test_memory_is_bounded() -> None:

@@ -84,7 +84,7 @@ def test_commands_run_in_the_order_they_are_given(folder: Path) -> None:
 @pytest.fixture
 def served(folder: Path) -> Iterator[int]:
     """The service, started by the README's own line; gives the port of /metrics."""
-    for port in (4317, 9464):
+    for port in (4317, 4318, 9464):
         require_free(port)
     line = next(line for line in commands() if " serve " in line)
     if not (folder / "price.baseline.parquet").exists():

@@ -58,7 +58,7 @@ def numeric_distance(reference: npt.NDArray[np.float64], window: npt.NDArray[np.
     def shares(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         inside = np.histogram(values[values <= highest], [*starts, np.inf])[0]
         counts = np.array([np.sum(values < starts[0]), *inside, np.sum(values > highest)], np.float64)
-        return counts / counts.sum()
+        return np.asarray(counts / counts.sum())
 
     return float(jensenshannon(shares(reference), shares(window), base=2))
 

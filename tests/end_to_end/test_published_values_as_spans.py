@@ -89,7 +89,7 @@ def travelled(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str],
 
 @pytest.mark.parametrize(("column", "method"), PUBLISHED, ids=str)
 def test_agrees_with_nannyml(column: str, method: str, travelled: dict[tuple[str, str], list[float]]) -> None:
-    """All ten chunks of every published column and method agree to 1e-9, chi-square relative, KS within their bounds."""
+    """All ten chunks of each published column and method agree to 1e-9, chi-square relative, KS within the bounds."""
     theirs = published_values()[column][method]["value"]
     ours = travelled[column, METHOD_OF[method]]
     assert len(ours) == len(theirs) == CHUNKS

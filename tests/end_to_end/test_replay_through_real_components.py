@@ -26,9 +26,8 @@ COLLECTOR_CONFIG = ROOT / "collector-config" / "collector.yaml"
 
 def answered(flights: pl.DataFrame) -> pl.DataFrame:
     """The flights with a model's answer that needs no training: is it far?"""
-    return flights.with_columns(
-        haul=pl.when(pl.col("distance") >= FAR_MILES).then(pl.lit("long")).otherwise(pl.lit("short"))
-    )
+    far = pl.col("distance") >= FAR_MILES
+    return flights.with_columns(haul=pl.when(far).then(pl.lit("long")).otherwise(pl.lit("short")))
 
 
 def as_attributes(flights: pl.DataFrame) -> pl.DataFrame:
@@ -130,7 +129,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Replay:
         made = serve_with_sdk(collector.grpc, as_attributes(march), ends_ns(march), identity(MODEL, VERSION))
         wait_until(
             "all spans reached the service",
-            lambda: service.metrics().total("driftmeter_spans_total", outcome="received") >= made,
+            lambda: spans(service.metrics(), "received") >= made,
         )
         # The Collector counts a batch after its answer.
         wait_until("the Collector has counted them", lambda: sent_spans(collector) >= made)
@@ -151,6 +150,11 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Replay:
             service.log_text(),
         )
     raise AssertionError
+
+
+def spans(metrics: Metrics, outcome: str) -> float:
+    """Spans of the service with this outcome."""
+    return metrics.total("driftmeter_spans_total", outcome=outcome)
 
 
 def sent_spans(collector: Collector) -> float:
@@ -184,12 +188,8 @@ def test_scores_carry_the_labels_that_say_what_they_are(replay: Replay) -> None:
     assert len(scores) == len(FEATURES)
     for labels in scores:
         assert labels.keys() == {"__name__", "model", "version", "feature", "window", "baseline", "job", "instance"}
-        assert (labels["model"], labels["version"], labels["window"], labels["baseline"]) == (
-            MODEL,
-            VERSION,
-            "24h",
-            "file",
-        )
+        assert (labels["model"], labels["version"]) == (MODEL, VERSION)
+        assert (labels["window"], labels["baseline"]) == ("24h", "file")
 
 
 def test_prediction_is_scored_like_a_feature(replay: Replay) -> None:
@@ -205,8 +205,8 @@ def test_spans_agree_at_each_hop(replay: Replay) -> None:
     assert replay.made == march
     assert replay.collector_accepted == march
     assert replay.collector_sent == march
-    assert replay.before_stop.total("driftmeter_spans_total", outcome="received") == march
-    assert replay.before_stop.total("driftmeter_spans_total", outcome="accepted") == march
+    assert spans(replay.before_stop, "received") == march
+    assert spans(replay.before_stop, "accepted") == march
     assert replay.before_stop.total("driftmeter_rows_total", outcome="counted") == march
     assert replay.before_stop.total("ml_predictions_total", model=MODEL, version=VERSION) == march
     assert_ledger_holds(replay.before_stop)
@@ -261,7 +261,7 @@ def idle_service(tmp_path: Path) -> Iterator[ServiceProcess]:
 
 def generate_spans(collector: Collector, traces: int) -> int:
     """Has telemetrygen send so many traces of two spans without any feature; returns the number of spans."""
-    command = [
+    command: list[str | Path] = [
         require("telemetrygen"), "traces", "--otlp-insecure", f"--otlp-endpoint={collector.grpc}",
         f"--traces={traces}", "--child-spans=1", "--rate=0",
     ]  # fmt: skip
@@ -279,13 +279,10 @@ def test_ordinary_spans_do_no_harm(idle_service: ServiceProcess, tmp_path: Path,
         one = answered(flights_of(3)).head(1)
         last = as_attributes(one)
         assert serve_with_sdk(collector.grpc, last, ends_ns(one), identity(MODEL)) == 1
-        wait_until(
-            "the last span arrived",
-            lambda: idle_service.metrics().total("driftmeter_spans_total", outcome="accepted") == 1,
-        )
+        wait_until("the last span arrived", lambda: spans(idle_service.metrics(), "accepted") == 1)
     metrics = idle_service.metrics()
     ignored = metrics.total("driftmeter_spans_total", outcome="ignored", reason="not_feature_bearing")
     assert ignored == (0 if filtering else generated)
-    assert metrics.total("driftmeter_spans_total", outcome="received") == ignored + 1
+    assert spans(metrics, "received") == ignored + 1
     assert_ledger_holds(metrics)
     idle_service.stop()

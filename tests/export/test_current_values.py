@@ -43,6 +43,27 @@ def test_a_revision_counts_only_for_the_newest_window() -> None:
     assert _score(current.snapshot(0)) == [0.6]
 
 
+def test_windows_by_rows_are_ordered_by_their_index() -> None:
+    """Rows come in any order of time, so a later window by rows may end earlier; it is the newer one all the same."""
+    current = CurrentValues()
+    by_rows = parse_window("5000rows")
+    first = replace(evaluated(5), window=by_rows, window_index=0)
+    second = replace(evaluated(2), window=by_rows, window_index=1)
+    assert current.update(first, first.points(0), 0) is not None
+    assert current.update(second, second.points(0), 0) is not None
+    assert current.update(first, first.points(0), 0) is None
+    assert _score(current.snapshot(0)) == [0.102]
+
+
+def test_windows_by_time_are_ordered_by_their_end() -> None:
+    """A window that is evaluated late has a higher number than later ones, and is older all the same."""
+    current = CurrentValues()
+    late = replace(evaluated(2), window_index=6)
+    assert _update(current, 5)
+    assert current.update(late, late.points(0), 0) is None
+    assert _score(current.snapshot(0)) == [0.105]
+
+
 def test_models_and_windows_are_kept_side_by_side() -> None:
     """A snapshot has every model and window length, each series once, at the time asked for."""
     current = CurrentValues()

@@ -18,6 +18,17 @@ from driftmeter.model.settings import is_loopback
         ({"scrape": {"listen": "host:70000"}}, ("scrape", "listen"), "host:port"),
         ({"remote_write": {"url": "prometheus:9090"}}, ("remote_write", "url"), "is not a URL"),
         ({"remote_write": {"url": "ftp://x/"}}, ("remote_write", "url"), "is not a URL"),
+        ({"remote_write": {"url": "http://prometheus:99999/"}}, ("remote_write", "url"), "99999 is not a port"),
+        ({"remote_write": {"url": "http://prometheus:0/"}}, ("remote_write", "url"), "0 is not a port"),
+        ({"remote_write": {"url": "http://prometheus:http/"}}, ("remote_write", "url"), "is not a URL"),
+        ({"remote_write": {"url": "http://[::1/"}}, ("remote_write", "url"), "is not a URL"),
+        ({"remote_write": {"headers": {"X-Team": "größe"}}}, ("remote_write", "headers"), "printable ASCII"),
+        ({"remote_write": {"headers": {"X-Team": "a\nb"}}}, ("remote_write", "headers"), "printable ASCII"),
+        ({"remote_write": {"headers": {"X-Team": "a "}}}, ("remote_write", "headers"), "printable ASCII"),
+        ({"remote_write": {"headers": {"X Team": "a"}}}, ("remote_write", "headers"), "'X Team'"),
+        ({"otlp": {"headers": {"team": "größe"}}}, ("otlp", "headers"), "printable ASCII"),
+        ({"otlp": {"headers": {"te am": "x"}}}, ("otlp", "headers"), "'te am'"),
+        ({"otlp": {"headers": {"team-bin": "x"}}}, ("otlp", "headers"), "binary"),
         ({"remote_write": {"headers": {"content-TYPE": "x"}}}, ("remote_write",), "content-type"),
         (
             {"remote_write": {"headers": {"Authorization": "x"}, "bearer_token_file": "f"}},
@@ -39,6 +50,13 @@ def test_mistakes_are_named_with_their_place(given: dict[str, Any], place: tuple
     (error,) = caught.value.errors()
     assert error["loc"] == place
     assert message in error["msg"]
+
+
+def test_mistakes_in_headers_do_not_repeat_their_values() -> None:
+    """Values are often secrets, and messages go to logs."""
+    with pytest.raises(ValidationError) as caught:
+        ExportConfig.model_validate({"remote_write": {"headers": {"Authorization": "gehéim"}}})
+    assert "gehéim" not in caught.value.errors()[0]["msg"]
 
 
 def test_nothing_is_sent_and_only_this_machine_can_look_by_default() -> None:

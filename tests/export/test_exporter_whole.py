@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from driftmeter.export import exporter as exporter_module
 from driftmeter.export import wire
 from driftmeter.export.config import ExportConfig
 from driftmeter.export.counters import bucket_durations
+from driftmeter.export.delivery import Courier
 from driftmeter.export.exporter import Exporter, warm_up
 from driftmeter.export.otlp.encode import OtlpSource, encode_metrics_request
 from driftmeter.export.remote_write.encode import encode_write_request
@@ -71,6 +72,16 @@ def _assert_balanced(telemetry: Telemetry, destination: Destination) -> None:
         telemetry.samples.value(destination=destination, outcome=outcome) for outcome in SampleOutcome
     )
     assert produced == telemetry.queue_samples.value(destination=destination) + sent + dropped
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110  # No event tells: what is waited for is what can be seen from outside.
+            await asyncio.sleep(0.01)
+
+
+def _outcome(telemetry: Telemetry, outcome: SampleOutcome) -> float:
+    return telemetry.samples.value(destination=Destination.REMOTE_WRITE, outcome=outcome)
 
 
 def _dropped(telemetry: Telemetry, reason: DropReason) -> float:
@@ -125,7 +136,6 @@ def test_every_way_out_carries_the_same_series() -> None:
                 for index in range(3):
                     exporter.publish(evaluated(index))
                 exporter.publish(evaluated(0, key=_OTHER, window="1h"))
-                await exporter.caught_up()
                 await asyncio.sleep(0.5)
                 answer = await asyncio.to_thread(
                     httpx.get, f"http://127.0.0.1:{exporter.scrape_port}/metrics", trust_env=False
@@ -169,7 +179,6 @@ def test_a_real_prometheus_has_the_current_values(tmp_path: Path) -> None:
                 _count(exporter)
                 for index in range(20):
                     exporter.publish(evaluated(index))
-                await exporter.caught_up()
                 exporter.publish(evaluated(20, detected=None))
                 await asyncio.sleep(1.0)
             return exporter
@@ -199,7 +208,6 @@ def test_a_replay_stands_in_prometheus_at_its_own_time(tmp_path: Path) -> None:
                         exporter.publish(evaluated(24 * day + hour, window="1h", columns=(("temp", "feature"),)))
                     exporter.publish(evaluated(day))
                     exporter.publish(evaluated(day, revision=1, value=0.9))
-                await exporter.caught_up()
 
         asyncio.run(test())
         start = nanoseconds(DAY) / 1e9
@@ -228,7 +236,6 @@ def test_a_prometheus_that_comes_later_gets_everything(tmp_path: Path) -> None:
         async with _exporting(_config(remote_write={"url": url}), telemetry, event_time=True) as exporter:
             for index in range(5):
                 exporter.publish(evaluated(index))
-            await exporter.caught_up()
             await asyncio.sleep(0.5)
             assert exporter.queued_samples > 0
             running = await asyncio.to_thread(stack.enter_context, run_prometheus(tmp_path, port=port))
@@ -257,7 +264,8 @@ def test_a_hanging_receiver_never_holds_up_the_pipeline() -> None:
                     start_seconds = clock.monotonic_seconds()
                     exporter.publish(evaluated(index))
                     slowest_seconds = max(slowest_seconds, clock.monotonic_seconds() - start_seconds)
-                await exporter.caught_up()
+                expected = sum(evaluated(index).points(0).height for index in range(200))
+                await _until(lambda: _outcome(telemetry, SampleOutcome.PRODUCED) >= expected)
                 assert exporter.queued_samples <= 2_000
                 assert slowest_seconds < 1.0, "the receiver's timeout is 30 s"
 
@@ -319,6 +327,34 @@ def test_windows_may_be_published_from_any_thread() -> None:
     assert ("early", 0.1) in scores
 
 
+def test_a_sender_that_dies_makes_the_service_unready(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Should a task that sends fail all the same, `/readyz` says so from then on, and the log why."""
+    telemetry, receiver = Telemetry(), ScriptedReceiver([])
+
+    async def die(_: Courier) -> None:
+        await asyncio.sleep(0.3)
+        raise RuntimeError("a fault of the courier")
+
+    monkeypatch.setattr(Courier, "run", die)
+
+    async def test() -> None:
+        async with receiver.listening(), _exporting(_config(remote_write={"url": receiver.url}), telemetry) as exporter:
+
+            def status() -> int:
+                url = f"http://127.0.0.1:{exporter.scrape_port}/readyz"
+                return httpx.get(url, trust_env=False).status_code
+
+            assert await asyncio.to_thread(status) == 200
+            await _until(lambda: "failed" in caplog.text)
+            assert await asyncio.to_thread(status) == 503
+
+    asyncio.run(test())
+    assert "a fault of the courier" in caplog.text
+    _assert_balanced(telemetry, Destination.REMOTE_WRITE)
+
+
 def test_without_destinations_the_page_is_still_current() -> None:
     """A laptop without Prometheus sees its results at `/metrics` alone, soon after each window."""
     telemetry = Telemetry()
@@ -327,7 +363,7 @@ def test_without_destinations_the_page_is_still_current() -> None:
         async with _exporting(_config(interval="1h"), telemetry) as exporter:
             exporter.publish(evaluated(0))
             exporter.publish(evaluated(1))
-            await exporter.caught_up()
+            await _until(lambda: 0.101 in exporter.current_points().get_column("value"))
             return exporter.current_points()
 
     table = asyncio.run(test())
@@ -367,7 +403,6 @@ def test_points_that_cannot_be_encoded_are_counted(
         async with _exporting(config, telemetry) as exporter:
             exporter.publish(evaluated(0))
             exporter.publish(evaluated(1))
-            await exporter.caught_up()
 
     async def with_receiver() -> None:
         async with receiver.listening():

@@ -11,7 +11,7 @@ from components import require, run_prometheus
 from driftmeter.export.document import document
 from driftmeter.export.metrics import FAMILIES, IDENTITY_LABELS, RESULT_METRICS, MetricKind, MetricSpec
 from driftmeter.export.otlp.encode import OtlpSource, encode_metrics_request
-from driftmeter.export.points import LABELS
+from driftmeter.export.points import LABELS, as_stale
 from export_samples import points, prometheus_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -71,6 +71,21 @@ def test_a_real_prometheus_gives_the_declared_names(tmp_path: Path) -> None:
         for row in table.iter_rows(named=True)
     }
     assert {frozenset(series.labels.items()): series.value for series in found} == expected
+
+
+def test_stale_markers_end_every_series_in_a_real_prometheus(tmp_path: Path) -> None:
+    """Gauges, counters and all parts of histograms that end as OTLP are gone for a plain query at once."""
+    require("prometheus")
+    table, source = _point_of_each(), OtlpSource("driftmeter", "here", "1", 1_600_000_000_000_000_000)
+    ended = as_stale(table).with_columns(pl.col("timestamp_ms") + 1_000)
+    with run_prometheus(tmp_path) as prometheus:
+        for part in (table, ended):
+            headers = {"Content-Type": "application/x-protobuf"}
+            body = encode_metrics_request(part, source)
+            answer = httpx.post(prometheus.otlp_url, content=body, headers=headers, trust_env=False)
+            assert answer.status_code == httpx.codes.OK, answer.text
+        assert len(prometheus.query('{__name__!=""}', time=1_700_000_000)) == table.height
+        assert prometheus.query('{__name__!=""}', time=1_700_000_001) == []
 
 
 def test_the_page_is_current() -> None:

@@ -102,6 +102,7 @@ def test_without_a_verdict_only_the_windows_end_is_known() -> None:
 def test_quality_gives_ratios_and_moments_where_they_apply() -> None:
     """Counts become shares of the rows; what is null for the column's kind is absent; predictions have their mean."""
     numeric = {"column": "temp", "role": "feature", "rows": 200, "missing": 10, "type_mismatch": 1, "out_of_range": 4}
+    numeric |= {"non_finite": 30}
     moments = {"mean": 12.5, "stddev": 3.0, "min": -1.0, "max": 40.0}
     categorical = {"column": "carrier", "role": "feature", "rows": 200, "missing": 0, "type_mismatch": 0, "unseen": 50}
     late = {"column": "late", "role": "probability", "rows": 200, "missing": 100, "mean": 0.25, "stddev": 1.0}
@@ -115,6 +116,7 @@ def test_quality_gives_ratios_and_moments_where_they_apply() -> None:
         ("ml_feature_missing_ratio", "carrier", "", ""): 0.0,
         ("ml_feature_type_mismatch_ratio", "temp", "", ""): 0.005,
         ("ml_feature_type_mismatch_ratio", "carrier", "", ""): 0.0,
+        ("ml_feature_non_finite_ratio", "temp", "", ""): 0.15,
         ("ml_feature_out_of_range_ratio", "temp", "", ""): 0.02,
         ("ml_feature_unseen_ratio", "carrier", "", ""): 0.25,
         ("ml_feature_mean", "temp", "", ""): 12.5,

@@ -17,6 +17,7 @@ from driftmeter.export.config import RemoteWriteConfig
 from driftmeter.export.delivery import (
     BACKOFF_SECONDS_MAX,
     BACKOFF_SECONDS_MIN,
+    Answer,
     Backoff,
     Courier,
     Delivered,
@@ -256,6 +257,64 @@ def test_the_token_is_read_anew_for_each_attempt(tmp_path: Path) -> None:
                 assert receiver.received[-1].headers["authorization"] == f"Bearer {token}"
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("wrong", [b"gr\xc3\xb6\xc3\x9fe\n", b"\xff\n", b"two words\n", b"two\nlines\n", b""])
+def test_a_token_that_no_header_can_hold_is_waited_out(tmp_path: Path, wrong: bytes) -> None:
+    """The sender lives on, and delivers all that waited once the file holds a token."""
+    file = tmp_path / "token"
+    file.write_bytes(wrong)
+
+    async def test() -> None:
+        receiver = ScriptedReceiver([])
+        async with (
+            receiver.listening(),
+            _sending(RemoteWriteConfig(url=receiver.url, bearer_token_file=str(file))) as sender,
+            asyncio.timeout(20),
+        ):
+            sender.outbox.put(encode_write_request(_table(0), "", ""), 3)
+            await asyncio.sleep(0.2)
+            assert receiver.received == []
+            file.write_text("right\n")
+            await sender.outbox.emptied()
+        assert [one.headers["authorization"] for one in receiver.received] == ["Bearer right"]
+        assert (sender.sent(), sender.dropped_in_all()) == (3, 0)
+
+    asyncio.run(test())
+
+
+def test_a_fault_in_an_attempt_loses_that_request_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """What an attempt raises is final for its request, counted and said; the next ones are delivered."""
+
+    async def test() -> None:
+        receiver, clock = ScriptedReceiver([]), SystemClock()
+        telemetry = Telemetry()
+        outbox = Outbox(_HERE, 100, telemetry, clock)
+        async with receiver.listening(), asyncio.timeout(20):
+            # A URL that passes no check at load: httpx takes the port, the socket does not.
+            wrong = RemoteWriteConfig.model_construct(**{**dict(RemoteWriteConfig()), "url": "http://127.0.0.1:99999/"})
+            faulty = RemoteWriteTransport(wrong, "9.9", clock)
+            good = RemoteWriteTransport(RemoteWriteConfig(url=receiver.url), "9.9", clock)
+            transports = [faulty, good]
+
+            async def attempt(body: bytes, attempts: int) -> Answer:
+                return await transports.pop(0).attempt(body, attempts)
+
+            run = asyncio.create_task(Courier(outbox, attempt, 20.0, telemetry, clock).run())
+            for number in range(2):
+                outbox.put(encode_write_request(_table(number), "driftmeter", "here"), 3)
+            await outbox.emptied()
+            assert not run.done()
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+            await faulty.close()
+            await good.close()
+        assert _times(receiver) == [1001]
+        assert _Sender(outbox, telemetry).dropped(DropReason.REJECTED) == 3
+        assert _Sender(outbox, telemetry).sent() == 3
+
+    asyncio.run(test())
+    assert "OverflowError" in caplog.records[-1].__dict__["driftmeter_fields"]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from driftmeter.export.counters import DURATION_BOUNDS_SECONDS, RESULTS, ResultCounters, bucket_durations
+from driftmeter.export.counters import DURATION_BOUNDS_SECONDS, RESULTS, SILENCE_NS, ResultCounters, bucket_durations
+from driftmeter.export.points import is_stale
 from driftmeter.model.findings import FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
-from export_samples import KEY, evaluated, finding, findings
+from export_samples import KEY, evaluated, finding, findings, series_of
 
 _OTHER = ModelKey("prices", "", "")
 
@@ -84,3 +85,67 @@ def test_windows_and_drifted_features_are_counted_one_by_one() -> None:
     assert _results(counters) == {"ok": 1.0, "drifted": 3.0, "insufficient": 0.0, "uncalibrated": 1.0}
     features = counters.points(5).filter(pl.col("metric") == "ml_feature_drifted_windows_total")
     assert dict(features.select("feature", "value").rows()) == {"temp": 3.0, "carrier": 3.0}
+
+
+_NOTHING = np.zeros(len(DURATION_BOUNDS_SECONDS) + 1, np.int64)
+_SECOND_NS = 10**9
+
+
+def _models(table: pl.DataFrame) -> set[str]:
+    return set(table.get_column("model"))
+
+
+def test_a_model_without_predictions_for_an_hour_is_ended_once_and_forgotten() -> None:
+    """All its counters get a stale marker at one call, are gone from then on, and those of others go on."""
+    counters = ResultCounters(1)
+    for key in (KEY, _OTHER):
+        counters.add_predictions(key, 10, 1, _NOTHING, 0.0)
+    counters.add_findings(evaluated(0).findings)
+    assert counters.expire(0).is_empty()
+    of_key = counters.points(0).filter(pl.col("model") == KEY.model)
+    counters.add_predictions(_OTHER, 10, 1, _NOTHING, 0.0)
+    counters.add_findings(evaluated(1).findings)  # A window that closes later is no prediction.
+    assert counters.expire(SILENCE_NS).is_empty()
+    ended = counters.expire(SILENCE_NS + 1)
+    assert is_stale(ended.get_column("value").to_numpy()).all()
+    assert set(series_of(ended)) == set(series_of(of_key))
+    assert _models(counters.points(0)) == {_OTHER.model}
+    assert counters.expire(SILENCE_NS + _SECOND_NS).is_empty()
+
+
+def test_windows_of_a_forgotten_model_are_counted_and_forgotten_too() -> None:
+    """The day of a model that stopped in the morning closes at night; its counters last an hour more, not for ever."""
+    counters = ResultCounters(1)
+    counters.add_findings(evaluated(0).findings)
+    counters.expire(0)
+    assert _models(counters.points(0)) == {KEY.model}
+    ended = counters.expire(SILENCE_NS + 1)
+    assert set(ended.get_column("metric")) == {"ml_evaluated_windows_total", "ml_feature_drifted_windows_total"}
+    assert counters.points(0).is_empty()
+
+
+def test_a_model_begins_at_zero_again_when_it_comes_back() -> None:
+    """Every new model has zeros once, also one that was forgotten, so that what it begins with is an increase."""
+    counters = ResultCounters(1)
+    for time_ns, rows in ((0, 10), (SILENCE_NS + 1, 3)):
+        counters.expire(time_ns)
+        counters.add_predictions(KEY, rows, 1, _NOTHING, 0.0)
+        counters.expire(time_ns)
+        zeros = counters.begin()
+        assert set(series_of(zeros)) == set(series_of(counters.points(0)))
+        assert set(zeros.get_column("value")) == {0.0}
+        assert counters.begin().is_empty()
+        assert counters.points(0).filter(metric="ml_predictions_total").get_column("value").to_list() == [rows]
+
+
+def test_hundreds_of_retired_models_leave_nothing_behind() -> None:
+    """What is kept does not grow with the number of models there ever were."""
+    counters = ResultCounters(1)
+    for version in range(300):
+        key = ModelKey("m", str(version), "")
+        counters.add_predictions(key, 1, 0, _NOTHING, 0.0)
+        counters.begin()
+        counters.expire(version * 60 * _SECOND_NS)
+    assert counters.points(0).filter(metric="ml_predictions_total").height <= 62
+    kept = [vars(counters)[name] for name in ("_totals", "_heard", "_heard_ns", "_begun")]
+    assert all(len(each) <= 62 for each in kept)

@@ -1,5 +1,6 @@
 """What is sent when, on the clock of the wall and on that of the data."""
 
+import math
 import random
 
 import numpy as np
@@ -65,6 +66,83 @@ def test_a_tick_repeats_the_newest_values_with_the_counters() -> None:
     predictions = pl.concat(second.frames).filter(pl.col("metric") == "ml_predictions_total")
     assert predictions.get_column("value").to_list() == [10.0]
     _assert_sendable([first, second])
+
+
+def test_windows_evaluated_late_are_sent_before_the_current_one_again() -> None:
+    """After an outage the newest rows may come first: each older window is sent once, and the newest value stands."""
+    schedule = WallSchedule(ResultCounters(1))
+    _publish(schedule, evaluated(0), evaluated(5))
+    first = schedule.due(_NOW_NS, tick=True)
+    _publish(schedule, *(evaluated(index) for index in (3, 1, 2, 4)))
+    second = schedule.due(_NOW_NS + 10**9, tick=False)
+    _publish(schedule, evaluated(7), evaluated(6))
+    third = schedule.due(_NOW_NS + 2 * 10**9, tick=False)
+    assert [value for value, _ in _scores(second)] == [0.101, 0.102, 0.103, 0.104, 0.105]
+    assert [value for value, _ in _scores(third)] == [0.106, 0.107]
+    assert second.dropped == third.dropped == {}
+    _assert_sendable([first, second, third])
+
+
+def test_a_late_window_ends_its_own_series_and_revives_those_of_the_current_one() -> None:
+    """What only the late window has does not linger; what it does not have is there again afterwards."""
+    schedule = WallSchedule(ResultCounters(1))
+    _publish(schedule, evaluated(5, columns=(("temp", "feature"),)))
+    schedule.due(_NOW_NS, tick=False)
+    _publish(schedule, evaluated(1, columns=(("wind", "feature"),)))
+    due = schedule.due(_NOW_NS + 10**9, tick=False)
+    shown: dict[SeriesKey, float] = {}
+    for frame in due.frames:
+        shown |= {key: value for key, (value, _) in series_of(frame).items()}
+    assert {key: value for key, value in shown.items() if not math.isnan(value)} == {
+        key: value for key, (value, _) in series_of(schedule.current.snapshot(0)).items()
+    }
+    assert is_stale(np.array([value for key, value in shown.items() if ("feature", "wind") in key])).all()
+
+
+def test_new_values_of_older_windows_are_counted() -> None:
+    """A window that changes when a later one is current is not sent again, and its points are counted as revised."""
+    schedule = WallSchedule(ResultCounters(1))
+    _publish(schedule, evaluated(1), evaluated(2))
+    schedule.due(_NOW_NS, tick=False)
+    revised = evaluated(1, revision=1, value=0.9)
+    _publish(schedule, revised, evaluated(2, revision=1, value=0.8))
+    due = schedule.due(_NOW_NS + 10**9, tick=False)
+    assert [value for value, _ in _scores(due)] == [0.8]
+    assert due.dropped == {DropReason.REVISED: revised.points(0).height}
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), event_time=st.booleans())
+def test_every_window_is_sent_or_counted(seed: int, event_time: bool) -> None:  # noqa: FBT001  # Drawn by hypothesis.
+    """Whatever is published in whatever order and portions, each window's points go out or are in a counter."""
+    rng = random.Random(seed)  # noqa: S311  # Not for secrets.
+    schedule: Schedule = (EventSchedule if event_time else WallSchedule)(ResultCounters(0))
+    windows = [evaluated(index, revision=r, value=0.5 + index / 100 + r / 1000) for index in range(6) for r in range(2)]
+    rng.shuffle(windows)
+    dues: list[Due] = []
+    while windows:
+        portion = rng.randint(1, 4)
+        _publish(schedule, *windows[:portion])
+        del windows[:portion]
+        dues.append(schedule.due(_NOW_NS + len(dues) * 10**9, tick=False))
+    sent = {value for due in dues if due.frames for value, _ in _scores(due)}
+    dropped = sum(sum(due.dropped.values()) for due in dues)
+    assert len(sent) * evaluated(0).points(0).height + dropped == 12 * evaluated(0).points(0).height
+    if not event_time:
+        assert {0.5 + index / 100 for index in range(6)} <= sent
+
+
+def test_a_silent_models_counters_stand_for_an_hour_and_end() -> None:
+    """They are sent at every tick of that hour, get stale markers at one tick, and are sent no more."""
+    counters = ResultCounters(1)
+    counters.add_predictions(KEY, 10, 1, _NOTHING, 0.0)
+    schedule = WallSchedule(counters)
+    totals: list[float] = []
+    for tick in range(130):
+        for frame in schedule.due(_NOW_NS + tick * 30 * 10**9, tick=True).frames:
+            totals += frame.filter(metric="ml_predictions_total").get_column("value").to_list()
+    assert totals[:-1] == [0.0] + [10.0] * 121
+    assert is_stale(np.array(totals[-1:])).all()
 
 
 def test_two_sendings_within_a_millisecond_do_not_collide() -> None:

@@ -128,6 +128,17 @@ def test_histograms_are_put_together() -> None:
     assert translated(request) == series_of(table, job="driftmeter", instance="here")
 
 
+def test_a_histogram_that_ends_is_flagged() -> None:
+    """Every series that Prometheus makes of it ends, so bounds and buckets stay; one that goes on has no flags."""
+    table = points([*_histogram("a", (1, 0, 2, 4)), *_histogram("b", (1, 0, 2, 4))])
+    ended = table.filter(model="a").with_columns(stale_values(6))
+    request = read_metrics_request(encode_metrics_request(pl.concat([ended, table.filter(model="b")]), _SOURCE))
+    first, second = request.resource_metrics[0].scope_metrics[0].metrics[0].histogram.data_points
+    assert (first.flags, first.count, first.HasField("sum"), list(first.bucket_counts)) == (1, 0, True, [0, 0, 0, 0])
+    assert first.explicit_bounds == second.explicit_bounds
+    assert (second.flags, second.count, list(second.bucket_counts)) == (0, 7, [1, 0, 2, 4])
+
+
 def test_counters_say_since_when_they_count() -> None:
     """Counters and histograms have the start, cumulative temporality and are monotonic; gauges have no start."""
     rows = [{"metric": name, "value": 1.0, "timestamp_ms": 9} for name in ("ml_predictions_total", "ml_feature_mean")]

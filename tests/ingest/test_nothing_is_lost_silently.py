@@ -11,7 +11,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 
-from driftmeter.errors import PermanentError, TransientError
+from driftmeter.errors import BaselineError, ConfigError
 from driftmeter.ingest import grpc_server, http_app
 from driftmeter.ingest.admission import Admission, Lease
 from driftmeter.ingest.body import Body
@@ -26,7 +26,7 @@ from receiving import JSON, PROTOBUF, Kept, Receiving, receiving, run
 
 ANY = usual_request(2)
 FAULTS = [RuntimeError, ValueError, KeyError, MemoryError, RecursionError, AssertionError, OSError, TimeoutError,
-          StopIteration, StopAsyncIteration, PermanentError, TransientError]  # fmt: skip
+          StopIteration, StopAsyncIteration, ConfigError, BaselineError]  # fmt: skip
 
 BOTH = [
     (Door, "authenticate"), (Door, "lease"), (Door, "count_bytes"), (Door, "hand_on"), (Admission, "lease"),

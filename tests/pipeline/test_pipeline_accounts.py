@@ -1,6 +1,7 @@
 """No span is lost from the accounts, whatever is sent and whatever goes wrong inside."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftmeter import pipeline as pipeline_module
+from driftmeter import quarantine as quarantine_module
+from driftmeter.baseline.learning import Learning
 from driftmeter.detect.detector import Detector, Evaluation
-from driftmeter.errors import BaselineError, MalformedError
+from driftmeter.errors import MalformedError
 from driftmeter.model.predictions import Predictions
 from driftmeter.model.request import Request, Signal
 from driftmeter.model.window_counts import WindowCounts
@@ -28,7 +30,7 @@ CONFIG: dict[str, Any] = {
 ROWS = pl.DataFrame({"size": np.random.default_rng(0).normal(size=500)})
 
 
-class Indigestible(RuntimeError):
+class IndigestibleError(RuntimeError):
     """What the poisoned stages raise."""
 
 
@@ -38,7 +40,7 @@ def poison_windows(patch: pytest.MonkeyPatch) -> None:
 
     def add_unless_poison(self: ModelWindows, batch: Predictions, now_ns: int) -> tuple[int, list[WindowCounts]]:
         if batch.key.model == "poison":
-            raise Indigestible("rows")
+            raise IndigestibleError("rows")
         return add(self, batch, now_ns)
 
     patch.setattr(ModelWindows, "add", add_unless_poison)
@@ -65,7 +67,7 @@ def spans_of(kinds: list[str], first: int, now_ns: int) -> Request:
     return Request(Signal.TRACES, make_request(spans).SerializeToString())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
 def test_every_span_has_one_fate(steps: list[str | list[str]]) -> None:
     """For any mix of spans, in any order, the sums hold after each request, and each kind met its own fate."""
@@ -76,9 +78,9 @@ def test_every_span_has_one_fate(steps: list[str | list[str]]) -> None:
         for step in steps:
             if isinstance(step, str):
                 watched.clock.advance(60)
-                watched.pipeline.tick(revise=True)
+                watched.tick(revise=True)
             else:
-                receipt = watched.pipeline.accept(spans_of(step, sent.total(), watched.clock.now_ns()))
+                receipt = watched.accept(spans_of(step, sent.total(), watched.clock.now_ns()))
                 sent.update(step)
                 refused = [kind for kind in step if kind in {"future", "timeless", "poison"}]
                 assert receipt.rejected_spans == len(refused)
@@ -101,7 +103,7 @@ def test_poisonous_rows_leave_other_models_alone(monkeypatch: pytest.MonkeyPatch
     """A batch that windows cannot count is quarantined; the other batch of its request and later ones are counted."""
     poison_windows(monkeypatch)
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices"), baseline_of(ROWS, "poison")])
-    receipt = watched.pipeline.accept(spans_of(["poison", "good", "poison", "good", "good"], 0, START_NS))
+    receipt = watched.accept(spans_of(["poison", "good", "poison", "good", "good"], 0, START_NS))
     assert receipt.rejected_spans == 2
     assert "2 spans quarantined" in receipt.message
     assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 3
@@ -117,8 +119,8 @@ def test_poisonous_evaluation_leaves_other_models_alone(monkeypatch: pytest.Monk
     evaluate = Detector.evaluate
 
     def evaluate_unless_poison(self: Detector, windows: list[WindowCounts]) -> Evaluation:
-        if self._key.model == "poison":
-            raise Indigestible("windows")
+        if self.key.model == "poison":
+            raise IndigestibleError("windows")
         return evaluate(self, windows)
 
     monkeypatch.setattr(Detector, "evaluate", evaluate_unless_poison)
@@ -128,9 +130,9 @@ def test_poisonous_evaluation_leaves_other_models_alone(monkeypatch: pytest.Monk
             receipt = watched.send([{"size": 0.5}] * 5, START_NS + minute * MINUTE_NS, model=model)
             assert receipt.rejected_spans == 0
         watched.clock.advance(60)
-        watched.pipeline.tick(revise=True)
+        watched.tick(revise=True)
     watched.clock.advance(600)
-    watched.pipeline.tick(revise=True)
+    watched.tick(revise=True)
     watched.pipeline.drain()
     assert watched.windows_of("poison") == []
     assert [each.window.name for each in watched.windows_of("prices")] == ["1m", "1m", "1m", "1m", "5m"]
@@ -144,7 +146,7 @@ def test_listeners_that_fail_lose_no_rows() -> None:
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
 
     def fail(_: object) -> None:
-        raise Indigestible("export")
+        raise IndigestibleError("export")
 
     watched.pipeline._listeners.on_predictions = fail
     watched.pipeline._listeners.on_evaluated = fail
@@ -161,7 +163,7 @@ def test_request_that_breaks_the_decoder_is_quarantined(monkeypatch: pytest.Monk
 
     def fail_once(*_: object, **__: object) -> None:
         monkeypatch.setattr(watched.pipeline._decoder, "decode", decode)
-        raise Indigestible("bytes")
+        raise IndigestibleError("bytes")
 
     monkeypatch.setattr(watched.pipeline._decoder, "decode", fail_once)
     receipt = watched.send([{"size": 1.0}] * 3)
@@ -178,11 +180,11 @@ def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.Monkey
     watched = WatchedPipeline(CONFIG)
 
     def fail(*_: object, **__: object) -> None:
-        raise Indigestible("bytes")
+        raise IndigestibleError("bytes")
 
     monkeypatch.setattr(watched.pipeline._decoder, "decode", fail)
     with pytest.raises(MalformedError, match=r"not an OTLP (trace|log) request"):
-        watched.pipeline.accept(Request(signal, b"\xff" * 20))
+        watched.accept(Request(signal, b"\xff" * 20))
     assert watched.spans(SpanOutcome.RECEIVED) == 0
     watched.assert_ledger_holds()
 
@@ -190,7 +192,7 @@ def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.Monkey
 def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest requests are kept, up to so many bytes; one larger than the bound alone is kept."""
     poison_windows(monkeypatch)
-    monkeypatch.setattr(pipeline_module, "QUARANTINE_BYTES_MAX", 10_000)
+    monkeypatch.setattr(quarantine_module, "QUARANTINE_BYTES_MAX", 10_000)
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "poison")])
     requests = [
         Request(
@@ -200,7 +202,7 @@ def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(30)
     ]
     for request in requests:
-        watched.pipeline.accept(request)
+        watched.accept(request)
     kept = list(watched.pipeline._quarantine.requests)
     assert kept == requests[-len(kept) :]
     assert (
@@ -213,35 +215,41 @@ def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watched.spans(SpanOutcome.QUARANTINED, SpanReason.EXCEPTION) == 600
     body = request_of([{"ml.feature.size": 1.0}] * 500, [START_NS] * 500, identity("poison"))
     large = Request(Signal.TRACES, body)
-    watched.pipeline.accept(large)
+    watched.accept(large)
     assert list(watched.pipeline._quarantine.requests) == [large]
     watched.assert_ledger_holds()
 
 
-@pytest.mark.parametrize("error", [Indigestible("rows"), BaselineError("nothing to compare")], ids=["fault", "no use"])
-def test_learning_that_fails_is_tried_again_with_more_rows(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Rows wait until a baseline can be learned; a failure is not met again with each batch, and loses no row."""
+def fault() -> None:
+    """Learning that fails for no reason of the rows'."""
+    raise IndigestibleError("rows")
+
+
+@pytest.mark.parametrize("failing", [fault, lambda: None], ids=["fault", "no use"])
+def test_learning_that_fails_is_tried_again_with_other_rows(
+    monkeypatch: pytest.MonkeyPatch, failing: Callable[[], None]
+) -> None:
+    """Rows that teach nothing are counted as not scored and do not pile up; the next ones get their chance."""
     watched, attempts = WatchedPipeline(CONFIG), []
-    learn = pipeline_module.Learning.learn
+    task = Learning.task
 
-    def fail_once(self: pipeline_module.Learning) -> Any:
+    def fail_once(self: Learning) -> Callable[[], Any]:
         attempts.append(self.rows)
-        if len(attempts) == 1:
-            raise error
-        return learn(self)
+        return failing if len(attempts) == 1 else task(self)
 
-    monkeypatch.setattr(pipeline_module.Learning, "learn", fail_once)
+    monkeypatch.setattr(Learning, "task", fail_once)
     rows = [{"size": float(number)} for number in range(20)]
     for _ in range(9):
         assert watched.send(rows).rejected_spans == 0
         watched.assert_ledger_holds()
     assert attempts == [100]
-    assert watched.telemetry.pending_rows.value() == 180
+    assert watched.telemetry.pending_rows.value() == 80
+    assert watched.telemetry.rows.value(outcome=RowOutcome.NOT_SCORED) == 100
     assert watched.telemetry.models_without_baseline.value() == 1
     watched.send(rows)
-    assert attempts == [100, 200]
+    assert attempts == [100, 100]
     assert watched.telemetry.pending_rows.value() == 0
-    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 200
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 100
     assert watched.telemetry.models_without_baseline.value() == 0
     watched.assert_ledger_holds()
 
@@ -283,7 +291,7 @@ def test_log_records_are_taken_as_spans_are() -> None:
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
     records = [make_record({"ml.feature.size": 0.5}, number, time_unix_nano=START_NS) for number in range(5)]
     body = make_logs(records, identity("prices")).SerializeToString()
-    assert watched.pipeline.accept(Request(Signal.LOGS, body)).rejected_spans == 0
+    assert watched.accept(Request(Signal.LOGS, body)).rejected_spans == 0
     watched.send([{"size": 0.5}] * 5, START_NS)
     watched.pipeline.drain()
     assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 10
@@ -299,4 +307,16 @@ def test_models_with_a_baseline_are_taken_however_many_others_came() -> None:
         assert receipt.rejected_spans == (2 if number > 2 else 0)
     assert watched.send([{"size": 1.0}] * 2).rejected_spans == 0
     assert watched.spans(SpanOutcome.REJECTED, SpanReason.TOO_MANY_MODELS) == 4
+    watched.assert_ledger_holds()
+
+
+def test_rows_that_waited_and_cannot_be_counted_have_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault on the rows that a baseline was learned from leaves them neither pending nor lost."""
+    poison_windows(monkeypatch)
+    watched = WatchedPipeline(CONFIG)
+    for _ in range(5):
+        watched.send([{"size": float(number)} for number in range(20)], model="poison")
+    assert watched.telemetry.pending_rows.value() == 0
+    assert watched.telemetry.rows.value(outcome=RowOutcome.FAILED) == 100
+    assert watched.telemetry.internal_errors.value() == 5
     watched.assert_ledger_holds()

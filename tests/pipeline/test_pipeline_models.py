@@ -1,7 +1,9 @@
 """What the pipeline makes of models and columns that are new, missing, changed or wrong."""
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftmeter.baseline.learning import Learning
+from driftmeter.model.baseline import Baseline
 from driftmeter.model.columns import Role
+from driftmeter.model.request import Request, Signal
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome
+from spans import identity, request_of
 from watched_pipeline import (
     MINUTE_NS,
     SECOND_NS,
@@ -200,7 +206,7 @@ def test_future_spans_are_rejected_by_the_clock_and_only_by_it() -> None:
 
 
 def test_flood_of_feature_names_is_bounded() -> None:
-    """10,000 names from one client: so many columns as allowed are kept, the values of others are counted as dropped."""
+    """10,000 names from one client: as many columns as allowed are kept, the values of others counted as dropped."""
     watched = WatchedPipeline({**REPLAY, "attributes": {"max_columns": 500}})
     for start in range(0, 10_000, 100):
         watched.send([{f"name_{start + column}": 1.0 for column in range(100)} for _ in range(2)], model="flood")
@@ -239,9 +245,9 @@ def test_late_rows_revise_their_window() -> None:
     assert [(each.window_index, each.revision) for each in watched.evaluated] == [(0, 0)]
     watched.send([{"size": 50.0, "colour": "red"}] * 300, START_NS + 30 * SECOND_NS)
     assert len(watched.evaluated) == 1, "not for each late batch"
-    watched.pipeline.tick(revise=False)
+    watched.tick(revise=False)
     assert len(watched.evaluated) == 1
-    watched.pipeline.tick(revise=True)
+    watched.tick(revise=True)
     first, again = watched.evaluated
     assert (again.window_index, again.revision, again.end_ns) == (0, 1, first.end_ns)
     assert quality_of(again, "size")["rows"] == 500
@@ -256,10 +262,10 @@ def test_idle_model_is_closed_by_the_clock() -> None:
     watched = WatchedPipeline(LIVE, [baseline_of(reference_rows(), "prices")])
     watched.send(rows_like(1, 50))
     watched.clock.advance(59)
-    watched.pipeline.tick(revise=False)
+    watched.tick(revise=False)
     assert watched.evaluated == []
     watched.clock.advance(61)
-    watched.pipeline.tick(revise=False)
+    watched.tick(revise=False)
     assert [each.start_ns for each in watched.evaluated] == [START_NS]
 
 
@@ -294,7 +300,7 @@ def test_how_rows_are_cut_into_requests_does_not_matter(seed: int, cuts: list[in
     whole.send(rows, times)
     order = np.random.default_rng(seed).permutation(400)
     edges = [0, *sorted(cuts), 400]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = order[start:stop].tolist()
         cut.send([rows[i] for i in part], [times[i] for i in part])
     for watched in (whole, cut):
@@ -303,3 +309,28 @@ def test_how_rows_are_cut_into_requests_does_not_matter(seed: int, cuts: list[in
     expected, actual = (pl.concat([each.findings for each in watched.evaluated]) for watched in (whole, cut))
     counted = pl.col("method") != "wasserstein"  # Its sums of distances depend on the order of adding.
     assert actual.filter(counted).equals(expected.filter(counted))
+
+
+def test_learning_does_not_hold_up_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one baseline is being learned, requests are answered; its own rows wait and are then counted."""
+    go_on = threading.Event()
+    task = Learning.task
+
+    def slow(self: Learning) -> Callable[[], Baseline | None]:
+        learn = task(self)
+        return lambda: learn() if go_on.wait(60) else None
+
+    monkeypatch.setattr(Learning, "task", slow)
+    watched = WatchedPipeline(REPLAY, [baseline_of(reference_rows(), "prices")])
+    rows = reference_rows().to_dicts()
+    for model in ("new", "prices", "new", "prices"):
+        attributes = [{f"ml.feature.{name}": value for name, value in row.items()} for row in rows]
+        body = request_of(attributes, [START_NS] * len(rows), identity(model))
+        watched.pipeline.accept(Request(Signal.TRACES, body))
+        watched.pipeline.work(0.1)
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 2 * len(rows)
+    assert watched.telemetry.pending_rows.value() == 2 * len(rows)
+    go_on.set()
+    watched.pipeline.settle()
+    assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 4 * len(rows)
+    watched.assert_ledger_holds()

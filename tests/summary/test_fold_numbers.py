@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftmeter.model.bins import NumericBins
@@ -90,7 +90,8 @@ def test_look_up_table_is_exact_for_many_edges(size: int, seed: int, shape: str)
 @given(st.lists(st.one_of(st.none(), ORDINARY), min_size=1, max_size=100), st.integers(0, 70), st.integers(0, 70))
 def test_slices_with_null_bitmaps_count_their_own_rows(values: list[float | None], first: int, dropped: int) -> None:
     """A slice at any offset reads its own part of the values and of the bitmap."""
-    assume(first + dropped <= len(values))
+    first = min(first, len(values))
+    dropped = min(dropped, len(values) - first)
     edges = np.array([-50.0, 0.0, 50.0])
     part = pa.array(values, pa.float64()).slice(first, len(values) - first - dropped)
     bins, missing, _ = numpy_counts(edges, values[first : len(values) - dropped])

@@ -42,7 +42,7 @@ def final_counts(
             key = each.window.name, each.start_ns // SECOND_NS
             assert each.revision == revisions.get(key, -1) + 1
             revisions[key] = each.revision
-            final[key] = each.counts
+            final[key] = each.counts.dense(ONE_COLUMN)
     return final, late
 
 

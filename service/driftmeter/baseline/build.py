@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from driftmeter.baseline.chunks import chunk_slots, chunk_statistics
 from driftmeter.baseline.data import Dataset
 from driftmeter.baseline.edges import category_bins, numeric_bins
-from driftmeter.baseline.noise import noise_per_row
+from driftmeter.baseline.noise import DRAWS, noise_per_row
 from driftmeter.errors import BaselineError
 from driftmeter.model.baseline import Baseline, ColumnBaseline
-from driftmeter.model.columns import Column
+from driftmeter.model.columns import Column, is_scored_field
 from driftmeter.model.counts import Counts, Moment, Tally
 from driftmeter.model.layout import Layout
 from driftmeter.model.windows import WindowLength
@@ -29,12 +29,13 @@ _EXACT_INTEGER_MAX = 2.0**53
 Progress = Callable[[str], None]
 
 
-def build_baseline(
+def build_baseline(  # noqa: PLR0913 - what a baseline is made of.
     data: Dataset,
     model: str,
     version: str,
     windows: Iterable[WindowLength],
     name: str = "file",
+    noise_draws: int = DRAWS,
     on_column: Progress = lambda _: None,
 ) -> Baseline:
     """Build a baseline.
@@ -45,6 +46,7 @@ def build_baseline(
         version: Its version; empty serves any.
         windows: Lengths to cut chunks of; those by time are left out when the rows have no timestamps.
         name: The `baseline` label of what is scored against it.
+        noise_draws: Draws from which the noise of each method is estimated.
         on_column: Called with each column's name when it is done.
 
     Raises:
@@ -67,7 +69,7 @@ def build_baseline(
         on_column(column.name)
     if not columns:
         raise BaselineError("no column has a usable value: a baseline needs at least one")
-    noise = noise_per_row(tuple(columns))
+    noise = noise_per_row(tuple(columns), noise_draws)
     times = data.times_ns
     return Baseline(
         model=model,
@@ -128,24 +130,22 @@ def _counted(column: ColumnBaseline, values: pa.Array) -> ColumnBaseline:
 
 
 def dataset_of_batches(batches: list[pa.RecordBatch]) -> Dataset:
-    """Live rows as reference data: the scored columns of several batches, null where a batch lacks one."""
-    fields = {f.name: f.type for batch in batches for f in batch.schema if _scored(f.name)}
-    schema = pa.schema(list(fields.items()))
-    tables = [
-        pa.Table.from_arrays(
-            [
-                batch.column(f.name) if f.name in batch.schema.names else pa.nulls(batch.num_rows, f.type)
-                for f in schema
-            ],
-            schema=schema,
-        )
-        for batch in batches
-    ]
+    """Live rows as reference data: the scored columns of several batches, null where a batch lacks one.
+
+    A column whose first values said nothing of its kind is a column of numbers, all null, in the batches before.
+    """
+    types: dict[str, pa.DataType] = {}
+    for field in (field for batch in batches for field in batch.schema if is_scored_field(field.name)):
+        if field.name not in types or pa.types.is_dictionary(field.type):
+            types[field.name] = field.type
+    tables = [pa.Table.from_pydict({n: _column(batch, n, t) for n, t in types.items()}) for batch in batches]
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    arrays = {name: table.column(name).combine_chunks() for name in schema.names}
+    arrays = {name: table.column(name).combine_chunks() for name in table.schema.names}
     times = pa.concat_arrays([pc.cast(batch.column("event_time"), pa.int64()) for batch in batches])
     return Dataset(pa.RecordBatch.from_pydict(arrays), times.to_numpy())
 
 
-def _scored(field: str) -> bool:
-    return field.startswith(("feature.", "prediction.", "probability."))
+def _column(batch: pa.RecordBatch, name: str, of_type: pa.DataType) -> pa.Array:
+    position = batch.schema.get_field_index(name)
+    same = position >= 0 and batch.schema.field(position).type == of_type
+    return batch.column(position) if same else pa.nulls(batch.num_rows, of_type)

@@ -33,7 +33,7 @@ def numeric_bins(values: npt.NDArray[np.generic]) -> tuple[NumericBins, Cuts]:
     numbers = np.sort(values.astype(np.float64))
     distinct = np.unique(numbers)
     starts = _quantile_starts(numbers, distinct)
-    deciles = distinct[1:] if len(distinct) <= _DECILES else _quantiles(numbers, np.linspace(0.1, 0.9, 9))
+    deciles = _decile_cuts(numbers, distinct)
     few = len(distinct) <= _NANNYML_DISTINCT_MAX and len(distinct) <= _NANNYML_DISTINCT_SHARE_MAX * len(numbers)
     discrete = few or len(distinct) == 1
     doane = distinct if discrete else _doane(values)
@@ -59,6 +59,14 @@ def _quantile_starts(numbers: Floats, distinct: Floats) -> Floats:
     quantiles = _quantiles(numbers, np.linspace(0, 1, QUANTILE_BINS + 1))
     at_the_end = np.count_nonzero(numbers == numbers[-1])
     return quantiles if at_the_end * QUANTILE_BINS >= len(numbers) else quantiles[:-1]
+
+
+def _decile_cuts(numbers: Floats, distinct: Floats) -> Floats:
+    """Inner deciles; few distinct values are told apart, and a constant from both what is below and above it."""
+    if len(distinct) == 1:
+        with np.errstate(over="ignore"):  # Behind the largest number there is infinity.
+            return np.array([distinct[0], np.nextafter(distinct[0], np.inf)])
+    return distinct[1:] if len(distinct) <= _DECILES else _quantiles(numbers, np.linspace(0.1, 0.9, 9))
 
 
 def _quantiles(numbers: Floats, shares: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """Baseline files: one Parquet file, one row per column, with a content hash that is checked on reading."""
 
+import contextlib
 import hashlib
 import json
 from dataclasses import replace
@@ -78,6 +79,8 @@ def write_baseline(baseline: Baseline, path: Path) -> Baseline:
         pq.write_table(table, partial, compression="zstd")
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise BaselineError(f"{path}: cannot be written: {error}") from error
     return replace(baseline, content_hash=str(header["sha256"]))
 

@@ -20,7 +20,7 @@ _CELLS_MAX = 4_000_000
 """Draws × bins scored at a time: bounds memory at some 500 MB, however many columns there are."""
 
 
-def noise_per_row(columns: tuple[ColumnBaseline, ...]) -> list[dict[str, float]]:
+def noise_per_row(columns: tuple[ColumnBaseline, ...], draws: int = DRAWS) -> list[dict[str, float]]:
     """`a` of E[Q] = a (1/n + 1/N) per column and method key, Q on the method's squared scale.
 
     Multinomial draws of `DRAW_ROWS` rows from each column's counts, each compared with the counts themselves, so that
@@ -28,15 +28,15 @@ def noise_per_row(columns: tuple[ColumnBaseline, ...]) -> list[dict[str, float]]
     """
     random = np.random.default_rng(_SEED)
     found: list[dict[str, float]] = []
-    step = max(1, _CELLS_MAX // (DRAWS * max(each.bins.size for each in columns)))
+    step = max(1, _CELLS_MAX // (draws * max(each.bins.size for each in columns)))
     for first in range(0, len(columns), step):
-        found += _block(random, columns[first : first + step])
+        found += _block(random, columns[first : first + step], draws)
     return found
 
 
-def _block(random: np.random.Generator, columns: tuple[ColumnBaseline, ...]) -> list[dict[str, float]]:
+def _block(random: np.random.Generator, columns: tuple[ColumnBaseline, ...], draws: int) -> list[dict[str, float]]:
     expected = np.concatenate([each.counts for each in columns]).astype(np.float64)[None, :]
-    drawn = np.concatenate([_draw(random, each.counts) for each in columns], axis=1)
+    drawn = np.concatenate([_draw(random, each.counts, draws) for each in columns], axis=1)
     scores = score(METHODS.values(), build_groupings(columns), expected, drawn)
     found: list[dict[str, float]] = [{} for _ in columns]
     for key, values in scores.values.items():
@@ -46,8 +46,8 @@ def _block(random: np.random.Generator, columns: tuple[ColumnBaseline, ...]) -> 
     return found
 
 
-def _draw(random: np.random.Generator, counts: npt.NDArray[np.uint64]) -> Floats:
+def _draw(random: np.random.Generator, counts: npt.NDArray[np.uint64], draws: int) -> Floats:
     total = int(counts.sum())
     if total == 0:
-        return np.zeros((DRAWS, len(counts)))
-    return random.multinomial(DRAW_ROWS, counts / total, size=DRAWS).astype(np.float64)
+        return np.zeros((draws, len(counts)))
+    return random.multinomial(DRAW_ROWS, counts / total, size=draws).astype(np.float64)

@@ -31,7 +31,6 @@ from driftmeter.columnar.layout import (
     NAME_TOO_LONG,
     SPANS,
     STRING,
-    STRING_TOO_LONG,
     TOO_MANY_COLUMNS,
     Flat,
     Ints,
@@ -52,7 +51,6 @@ _SCHEMAS_KEPT = 1_000
 _DROPPED = {
     TOO_MANY_COLUMNS: "too_many_columns",
     NAME_TOO_LONG: "name_too_long",
-    STRING_TOO_LONG: "string_too_long",
     INVALID_JSON: "invalid_json",
 }
 _NUMBER = pa.float64()
@@ -190,10 +188,9 @@ def _fill(flat: Flat, spans: Ints, rows: int, columns: Columns, text_bytes_max: 
     )
     drops = np.zeros(1 - min(_DROPPED), np.int64)
     fill_cells(flat, spans, columns.of_field, columns.kinds, text_bytes_max, room.cells, room.states, drops)
-    finish_cells(room.cells, room.states, rows, room.bits, room.nulls, room.mismatches)
-    for reason, name in _DROPPED.items():
-        if drops[-reason]:
-            dropped[name] += int(drops[-reason])
+    too_long = finish_cells(room.cells, room.states, rows, room.bits, room.nulls, room.mismatches)
+    counts = {name: int(drops[-reason]) for reason, name in _DROPPED.items()} | {"string_too_long": too_long}
+    dropped.update({name: count for name, count in counts.items() if count})
     return room
 
 

@@ -21,7 +21,6 @@ from driftmeter.columnar.layout import (
     SPAN_ROWS,
     SPECIALS,
     STRING,
-    STRING_TOO_LONG,
     UNUSUAL,
     Flat,
     Ints,
@@ -35,8 +34,8 @@ Codes = npt.NDArray[np.int32]
 UNDECIDED, NUMERIC, CATEGORICAL, TEXT = range(4)
 """What a column holds. `TEXT` is a categorical column that takes numbers too, as text."""
 
-ABSENT, PRESENT, MISMATCH = range(3)
-"""What a row has in a column: nothing, a value, or a value of a type the column does not take."""
+ABSENT, PRESENT, MISMATCH, TOO_LONG = range(4)
+"""What a row has in a column: nothing, a value, a value of a type the column does not take, or too long a text."""
 
 _ALL_PRESENT = 0x0101010101010101
 
@@ -129,7 +128,7 @@ def fill_cells(
         text_bytes_max: Longest text taken as a category.
         cells: Receives bits of the double, or the attribute's row for categorical columns; shape (columns, >= n).
         states: Zeros; receives what each cell holds, shape as `cells`.
-        dropped: Counts values not kept, indexed by minus the reason.
+        dropped: Counts values not kept, indexed by minus the reason; too long texts are counted by `finish_cells`.
     """
     usual = flat.state[UNUSUAL] == 0
     start = 0
@@ -147,9 +146,9 @@ def fill_cells(
                 if column < 0:
                     dropped[-column] += rows
                 elif usual or (rows == 1 and flat.attributes[row, ATTRIBUTE_TYPE] != ARRAY):
-                    _fill_cell(flat, row, column, start, kinds, text_bytes_max, cells, states, dropped)
+                    _fill_cell(flat, row, column, start, kinds, text_bytes_max, cells, states)
                 else:
-                    _fill_rows(flat, row, column, start, rows, kinds, text_bytes_max, cells, states, dropped)
+                    _fill_rows(flat, row, column, start, rows, kinds, text_bytes_max, cells, states)
         start += rows
 
 
@@ -163,7 +162,6 @@ def _fill_cell(
     text_bytes_max: int,
     cells: Ints,
     states: Octets,
-    dropped: Ints,
 ) -> None:
     """Write the scalar in an attribute's row to one cell."""
     kind = flat.attributes[row, ATTRIBUTE_TYPE]
@@ -176,11 +174,11 @@ def _fill_cell(
         fits = kind == INT
     else:
         cells[column, place] = row
-        fits = kind in (STRING, BOOL) or (kinds[column] == TEXT and kind in (INT, DOUBLE))
-        if kind == STRING and flat.attributes[row, ATTRIBUTE_LENGTH] > text_bytes_max:
-            dropped[-STRING_TOO_LONG] += 1
-            states[column, place] = ABSENT
+        if kind == STRING:
+            fitting = flat.attributes[row, ATTRIBUTE_LENGTH] <= text_bytes_max
+            states[column, place] = PRESENT if fitting else TOO_LONG
             return
+        fits = kind == BOOL or (kinds[column] == TEXT and kind in (INT, DOUBLE))
     states[column, place] = PRESENT if fits else ABSENT if kind == EMPTY else MISMATCH
 
 
@@ -195,7 +193,6 @@ def _fill_rows(
     text_bytes_max: int,
     cells: Ints,
     states: Octets,
-    dropped: Ints,
 ) -> None:
     """Write an array's elements to one row each, or a scalar to all rows.
 
@@ -205,15 +202,19 @@ def _fill_rows(
         first = flat.attributes[row, ATTRIBUTE_VALUE]
         count = min(rows, flat.attributes[row, ATTRIBUTE_LENGTH]) if first >= 0 else 0
         for i in range(count):
-            _fill_cell(flat, first + i, column, start + i, kinds, text_bytes_max, cells, states, dropped)
+            _fill_cell(flat, first + i, column, start + i, kinds, text_bytes_max, cells, states)
     else:
         for i in range(rows):
-            _fill_cell(flat, row, column, start + i, kinds, text_bytes_max, cells, states, dropped)
+            _fill_cell(flat, row, column, start + i, kinds, text_bytes_max, cells, states)
 
 
 @kernel
-def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: Ints, mismatches: Ints) -> None:
-    """Turn states into validity bits, least significant first; count rows without a value; clear what stands there."""
+def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: Ints, mismatches: Ints) -> int:
+    """Turn states into validity bits, least significant first; count rows without a value; clear what stands there.
+
+    Returns the number of texts that are too long.
+    """
+    too_long = 0
     for column in range(cells.shape[0]):
         missing = wrong = 0
         state, flat_bits = states[column], bits[column]
@@ -228,9 +229,11 @@ def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: In
                 else:
                     missing += 1
                     wrong += int(state[i] == MISMATCH)
+                    too_long += int(state[i] == TOO_LONG)
                     cells[column, i] = 0
             flat_bits[start >> 3] = byte
         nulls[column], mismatches[column] = missing, wrong
+    return too_long
 
 
 @kernel

@@ -2,46 +2,51 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from driftmeter.columnar.presets import PRESETS
 from driftmeter.model.columns import Role
 
 _SPECIALS = ("model_name", "model_version", "model_stage", "prediction_id")
+_PREFIXES = ("feature_prefix", "prediction_prefix", "probability_prefix", "label_prefix", "segment_prefix")
 _ROLES = tuple(role.value for role in Role)
 
 
 class AttributesConfig(BaseModel):
-    """Names of the attributes of spans and log records that describe a prediction. Exact names win over prefixes."""
+    """Names of the attributes of spans and log records that describe a prediction.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    Exact names win over prefixes. No two names may be equal, and no two prefixes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
     preset: Literal["default", "triton", "openinference", "mlflow", "gen_ai"] = "default"
     """Names that a server or library uses by itself. Gives the fields below other defaults; see docs/attributes.md."""
-    model_name: str = "ml.model.name"
+    model_name: str = Field(default="ml.model.name", min_length=1)
     """Attribute holding the model's name. A span without it is not feature-bearing and is ignored."""
     model_version: str = "ml.model.version"
-    """Attribute holding the model's version; absent counts as an empty version."""
+    """Attribute holding the model's version; absent counts as an empty version. An empty name reads none."""
     model_stage: str = "ml.model.stage"
-    """Attribute holding the stage, such as canary or production; optional."""
+    """Attribute holding the stage, such as canary or production; optional. An empty name reads none."""
     prediction_id: str = "ml.prediction.id"
-    """Attribute holding the key by which a later label finds this prediction; optional."""
-    feature_prefix: str = "ml.feature."
+    """Attribute holding the key by which a later label finds this prediction; optional. An empty name reads
+    none."""
+    feature_prefix: str = Field(default="ml.feature.", min_length=1)
     """Prefix of one input of the model: ml.feature.age."""
-    prediction_prefix: str = "ml.prediction."
+    prediction_prefix: str = Field(default="ml.prediction.", min_length=1)
     """Prefix of one output of the model: ml.prediction.price."""
-    probability_prefix: str = "ml.probability."
+    probability_prefix: str = Field(default="ml.probability.", min_length=1)
     """Prefix of the predicted probability of one class: ml.probability.late."""
-    label_prefix: str = "ml.label."
+    label_prefix: str = Field(default="ml.label.", min_length=1)
     """Prefix of the true value of one output, when it is known already."""
-    segment_prefix: str = "ml.segment."
+    segment_prefix: str = Field(default="ml.segment.", min_length=1)
     """Prefix of a group for slicing: ml.segment.region."""
     aliases: dict[str, str] = {}
     """Further attributes and what each is read as: one of the first four names (`triton.model_name: model_name`), a
     column (`llm.temperature: feature.temperature`), a column for each attribute with a prefix (`gen_ai.usage.*:
     feature.*`), or JSON in a text whose members are columns of a role (`input.value: json:feature`). Added to those of
     the preset."""
-    max_columns: int = 2_000
+    max_columns: int = Field(default=2_000, ge=1)
     """Most columns kept per model and version; values of further ones are dropped and counted. At least 1."""
     max_models: int = Field(default=1_000, ge=1)
     """Most models, versions and stages without a baseline that are taken since the start, and as many with one; spans
@@ -49,7 +54,7 @@ class AttributesConfig(BaseModel):
     max_attributes: int = Field(default=20_000, ge=1)
     """Most attributes of one span or log record, members of JSON texts included; one with more is rejected as
     `too_many_attributes`. At least 1."""
-    max_text_bytes: int = Field(default=1_024, ge=1)
+    max_text_bytes: int = Field(default=256, ge=1)
     """Longest text taken as a category, in bytes of UTF-8; longer ones are dropped as `string_too_long`, and a span
     whose model, version or stage is longer is rejected for the same reason. At least 1."""
 
@@ -64,6 +69,15 @@ class AttributesConfig(BaseModel):
         if isinstance(aliases, dict):
             given = {**given, "aliases": {**preset.aliases, **aliases}}
         return {**preset.names, **given}
+
+    @field_validator(*_SPECIALS, *_PREFIXES)
+    @classmethod
+    def _unlike_the_others(cls, text: str, info: ValidationInfo) -> str:
+        alike = _SPECIALS if info.field_name in _SPECIALS else _PREFIXES
+        same = [name for name in alike if text and info.data.get(name) == text]
+        if same:
+            raise ValueError(f"{text!r} is the {same[0]} already: each needs one of its own")
+        return text
 
     @field_validator("aliases")
     @classmethod

@@ -143,7 +143,7 @@ class Decoder:
         if self._has_json:
             read_numbers(buffer, flat)
         outcome = self._builder.build(buffer.data if self._has_json else body, buffer, flat)
-        if flat.attributes.nbytes + flat.spans.nbytes + flat.keys.nbytes <= _KEPT_BYTES:
+        if sum(array.nbytes for array in flat) <= _KEPT_BYTES:
             self._local.flat = flat
         return _decoded(flat, outcome, _NOUNS[signal][1])
 

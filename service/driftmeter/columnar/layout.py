@@ -23,7 +23,7 @@ ATTRIBUTE_WORDS = 4
 offset and length are those of the whole KeyValue message, or of the AnyValue inside an array. For ARRAY they are the
 row of its first element, -1 when there are too many to keep, and the number of elements."""
 
-ELEMENT, TOO_MANY_COLUMNS, NAME_TOO_LONG, STRING_TOO_LONG, INVALID_JSON = -1, -2, -3, -4, -5
+ELEMENT, TOO_MANY_COLUMNS, NAME_TOO_LONG, INVALID_JSON = -1, -2, -3, -4
 """Instead of a field number: an element of an array, which stands in the rows behind its array; or why a value is
 dropped and counted."""
 

@@ -24,6 +24,7 @@ from driftmeter.columnar.layout import (
     SCOPE_SPECIAL,
     SCOPE_STOP,
     SCOPES,
+    SPANS,
     SPECIALS,
     TEXT_LIMIT,
     TEXT_ROOM,
@@ -51,7 +52,8 @@ def decode_request(
     """Decode the first `size` bytes; return 0, or -1 with the fault in the state.
 
     Spans and log records that are not feature-bearing, have no time, are later than `not_after_ns` or break a rule are
-    counted and not kept. `root` is TRACES or LOGS of `schema`.
+    counted and not kept. Resources and scopes without an entry that is kept leave nothing either. `root` is TRACES or
+    LOGS of `schema`.
     """
     state, stack = flat.state, flat.stack
     state[ATTRIBUTES : TOO_MANY_ELEMENTS + 1] = 0
@@ -130,6 +132,7 @@ def _resource(
 ) -> int:
     state, stack = flat.state, flat.stack
     state[RESOURCE_FIRST] = state[ATTRIBUTES]
+    spans = state[SPANS]
     if _collect_owner(buffer, position, end, root + 1, RESOURCE, naming, table, flat) < 0:
         return -1
     state[RESOURCE_STOP] = state[ATTRIBUTES]
@@ -147,17 +150,21 @@ def _resource(
             position = skip_field(buffer, position, end, tag, root + 1, 1, table, stack, state)
         if position < 0:
             return -1
+    if state[SPANS] == spans:
+        state[ATTRIBUTES] = state[RESOURCE_FIRST]
     return position
 
 
 @kernel
 def _begin_scope(flat: Flat, first: int) -> int:
-    """Add a row to `flat.scopes` for the resource's attributes and those from `first` on; -1 when there is no room."""
+    """Write the next free row of `flat.scopes`: the resource's attributes and those from `first` on; -1 without room.
+
+    The row is taken once an entry in it is kept; until then the next scope writes to the same.
+    """
     state, scopes = flat.state, flat.scopes
     row = state[SCOPES]
     if row >= scopes.shape[0]:
         return fail(state, 0, FULL)
-    state[SCOPES] = row + 1
     scopes[row, SCOPE_RESOURCE_FIRST], scopes[row, SCOPE_RESOURCE_STOP] = state[RESOURCE_FIRST], state[RESOURCE_STOP]
     scopes[row, SCOPE_FIRST], scopes[row, SCOPE_STOP] = first, state[ATTRIBUTES]
     scopes[row, SCOPE_SPECIAL : SCOPE_SPECIAL + SPECIALS] = -1
@@ -195,7 +202,7 @@ def _scope(
     buffer: Bytes, position: int, end: int, root: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
     state, stack = flat.state, flat.stack
-    first = state[ATTRIBUTES]
+    first, spans = state[ATTRIBUTES], state[SPANS]
     if _collect_owner(buffer, position, end, root + 2, SCOPE, naming, table, flat) < 0:
         return -1
     scope = _begin_scope(flat, first)
@@ -215,4 +222,8 @@ def _scope(
             position = skip_field(buffer, position, end, tag, root + 2, 2, table, stack, state)
         if position < 0:
             return -1
+    if state[SPANS] > spans:
+        state[SCOPES] = scope + 1
+    else:
+        state[ATTRIBUTES] = first
     return position

@@ -14,12 +14,15 @@ from driftmeter.terminal import sparkline
 
 MONTHS = ("Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _FIRST_MONTH = 3
-_NS_PER_DAY = 86_400 * 10**9
 
 
 @dataclass
 class ColumnDays:
-    """The days of one column, in order: score, verdict, month (0 is March)."""
+    """The days of one column that were judged, in order: score, verdict, month (0 is March).
+
+    Attributes:
+        noise: Of the last of them, as is `rows`.
+    """
 
     scores: list[float] = field(default_factory=list)
     drifted: list[bool] = field(default_factory=list)
@@ -33,7 +36,7 @@ class ColumnDays:
         return sum(self.drifted)
 
     def share_by_month(self) -> list[float | None]:
-        """Share of each month's days on which it was called drifted; None before its first day."""
+        """Share of each month's judged days on which it was called drifted; None for a month without any."""
         return [_mean(d for d, m in zip(self.drifted, self.months, strict=True) if m == i) for i in range(len(MONTHS))]
 
     def score_by_month(self) -> list[float | None]:
@@ -55,19 +58,18 @@ class Board:
         self.month = -1
 
     def add(self, findings: pl.DataFrame) -> None:
-        """Take the findings of one window, first evaluations only."""
+        """Take the findings of one window, first evaluations only; days with too few rows to judge are no days."""
         self.findings.append(findings)
         deciding = findings.filter((pl.col("method") == DECIDING) & (pl.col("revision") == 0)).select(
             "role", "column", "value", "noise_floor", "rows", "detected", pl.col("window_start").dt.month()
         )
         for role, column, value, noise, rows, detected, month in deciding.iter_rows():
             days = self.columns[role, column]
-            if value is not None:
+            if detected is not None:
+                self.month = month - _FIRST_MONTH
                 days.scores.append(value)
-                # The year ends on 1 January in UTC: its last evening belongs to December's bar.
-                self.month = (month - _FIRST_MONTH) if month >= _FIRST_MONTH else len(MONTHS) - 1
                 days.months.append(self.month)
-                days.drifted.append(bool(detected))
+                days.drifted.append(detected)
                 days.noise, days.rows = noise, rows
 
     def table(self, width: int) -> Table:
@@ -86,14 +88,16 @@ class Board:
             table.add_row(
                 Text(title(role, column), style="bold red" if days.days_drifted else ""),
                 f"{days.scores[-1]:.3f}" if days.scores else "-",
-                f"{days.noise:.3f}",
+                f"{days.noise:.3f}" if days.scores else "-",
                 f"{days.rows:,}",
                 str(days.days_drifted),
                 *(map(_cell, shares) if wide else [sparkline(shares, width=len(MONTHS))]),
                 sparkline(days.score_by_month(), top=_TOP_SCORE, width=len(MONTHS)),
             )
         months = "months: percent of days called drifted" if wide else "drifted: share of days, March to December"
-        table.caption = f"score, noise (what chance alone gives), rows: of the last day. {months}. scores: by month."
+        table.caption = (
+            f"score, noise (what chance alone gives), rows: of the last day judged. {months}. scores: by month."
+        )
         table.caption_justify = "left"
         return table
 

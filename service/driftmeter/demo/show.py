@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -65,6 +66,7 @@ class _Demo:
     def __init__(self, out: Path, listen: str, scrape: str, console: Console) -> None:
         self._out, self._listen, self._scrape, self._console = out, listen, scrape, console
         self._board = Board()
+        self._months_told = 0
 
     async def run(self) -> None:
         self._out.mkdir(parents=True, exist_ok=True)
@@ -89,8 +91,10 @@ class _Demo:
             made = await self._serve_year(model, service.grpc_port, days)
             await service.drain()
             await asyncio.sleep(0)  # Lets the last findings reach the board.
+            self._tell_months(len(MONTHS))
             self._summarise(service, made)
             if self._console.is_terminal:
+                self._console.print(f"Now: curl -s http://{self._scrape}/metrics | grep ml_feature_drift_score")
                 self._console.print("\nServing until Ctrl-C.")
                 await asyncio.Event().wait()
         finally:
@@ -119,20 +123,23 @@ class _Demo:
 
     async def _serve_year(self, model: Path, port: int, days: int) -> int:
         """Run the model server to its end; returns the predictions it made."""
-        made, done, month = 0, False, -1
+        made, done = 0, False
         screen = _Screen(self._console, self._board, days)
         async with _model_server(model, port) as server:
             with _shown(screen, self._console):
                 async for line in server:
                     made, done = line["made"], "done" in line
                     screen.advance(made, str(line.get("day", "")))
-                    if not self._console.is_terminal and self._board.month > month:
-                        month = self._board.month
-                        if month > 0:
-                            self._console.print(_month_line(self._board, month - 1))
+                    self._tell_months(self._board.month)
         if not done:
             raise DriftmeterError("the model server stopped before the year was over")
         return made
+
+    def _tell_months(self, until: int) -> None:
+        """A line for each month before this one that has none yet; a terminal has the board instead."""
+        for month in range(self._months_told, 0 if self._console.is_terminal else until):
+            self._console.print(_month_line(self._board, month))
+            self._months_told = month + 1
 
     def _summarise(self, service: Service, made: int) -> None:
         say, board = self._console.print, self._board
@@ -151,9 +158,17 @@ class _Demo:
         findings = self._out / "findings.parquet"
         pl.concat(board.findings).write_parquet(findings)
         say(f"All findings: {findings} (any Parquet reader)")
-        say(f"Now: curl -s http://{self._scrape}/metrics | grep ml_feature_drift_score")
+        say(f"Look: {_look_at(findings)}", markup=False, highlight=False, soft_wrap=True)
         if not ledger.balanced:
             raise DriftmeterError("the three numbers of predictions differ: some were lost or counted twice")
+
+
+def _look_at(findings: Path) -> str:
+    """A shell command that prints the days called drifted."""
+    shown = '"window_start", "role", "column", "rows", "value", "noise_floor", "effect"'
+    frame = f'p.read_parquet({json.dumps(str(findings))}).filter(p.col("detected")).select({shown})'
+    code = f"import polars as p; print({frame})"
+    return shlex.join([sys.executable, "-c", code])
 
 
 def _month_line(board: Board, month: int) -> str:

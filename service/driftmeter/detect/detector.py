@@ -50,7 +50,7 @@ class Detector:
     """
 
     def __init__(self, key: ModelKey, baseline: Baseline, config: DetectConfig) -> None:
-        self._key = key
+        self.key = key
         self._baseline = baseline
         self._config = config
         self._groupings = build_groupings(baseline.columns)
@@ -61,9 +61,9 @@ class Detector:
 
     def evaluate(self, windows: Sequence[WindowCounts]) -> Evaluation:
         """Findings of some windows, in the order given; verdicts depend on that order."""
-        counts = stack([each.counts for each in windows])
-        observed = counts.bins.astype(np.float64)
         layout = self._baseline.layout
+        counts = stack([each.counts.dense(layout) for each in windows])
+        observed = counts.bins.astype(np.float64)
         tails = counts.moments[:, :, [Moment.TAIL_BELOW, Moment.TAIL_ABOVE]]
         scores = score(METHODS.values(), self._groupings, self._baseline.counts, observed, tails)
         rows = np.add.reduceat(observed, layout.offsets[:-1], axis=1)
@@ -72,8 +72,8 @@ class Detector:
         ]
         return Evaluation(
             self._findings(windows, scores, rows, decisions),
-            quality_of(self._key, layout, windows, counts),
-            classes_of(self._key, layout, windows, counts),
+            quality_of(self.key, layout, windows, counts),
+            classes_of(self.key, layout, windows, counts),
         )
 
     def _decide(self, window: WindowCounts, value: Floats, rows: Floats) -> "_Decision":
@@ -174,9 +174,9 @@ class Detector:
             .select(
                 *finite,
                 pl.exclude(*_NUMBERS),
-                model=pl.lit(self._key.model),
-                version=pl.lit(self._key.version),
-                stage=pl.lit(self._key.stage),
+                model=pl.lit(self.key.model),
+                version=pl.lit(self.key.version),
+                stage=pl.lit(self.key.stage),
                 segment=pl.lit(""),
                 baseline=pl.lit(self._baseline.name),
             )

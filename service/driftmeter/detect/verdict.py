@@ -34,14 +34,15 @@ class Verdicts:
 
         Args:
             index: The window's number.
-            revision: 0 for its first evaluation; later ones get the verdict made then.
+            revision: 0 for its first evaluation; later ones keep each verdict made before, and make those that lacked
+                rows until then.
             exceeds: bool (columns,): surprising and large enough.
             sufficient: bool (columns,): whether the window can be judged; windows that cannot neither count nor reset.
         """
-        if revision > 0:
-            return self._made.get(index, np.full(self.columns, np.nan))
-        verdict = np.full(self.columns, np.nan)
-        for column in np.flatnonzero(sufficient).tolist():
+        verdict = self._made.get(index, np.full(self.columns, np.nan)).copy()
+        if revision > 0 and index not in self._made:
+            return verdict
+        for column in np.flatnonzero(sufficient & np.isnan(verdict)).tolist():
             recent = self._recent[column]
             recent.append(bool(exceeds[column]))
             verdict[column] = float(sum(recent) >= NEEDED)

@@ -1,11 +1,12 @@
 """Where results go, and how often."""
 
+import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
+import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from driftmeter.model.settings import Address, Duration, is_loopback
+from driftmeter.model.settings import PORT_MAX, Address, Duration, is_loopback
 
 RESERVED_HEADERS = frozenset(
     {
@@ -20,6 +21,20 @@ RESERVED_HEADERS = frozenset(
     }
 )
 """HTTP headers that belong to the protocol and cannot be configured, in lower case."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_METADATA_NAME = re.compile(r"[a-z0-9_.-]+")
+_HEADER_VALUE = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
+
+
+def _check_headers(headers: Mapping[str, str], name_pattern: re.Pattern[str]) -> None:
+    """Raises ValueError for what cannot be written in a request; values may be secrets and are not repeated."""
+    wrong = sorted(name for name in headers if not name_pattern.fullmatch(name))
+    if wrong:
+        raise ValueError(f"not names of headers: {', '.join(map(repr, wrong))}")
+    wrong = sorted(name for name, value in headers.items() if not _HEADER_VALUE.fullmatch(value))
+    if wrong:
+        raise ValueError(f"values must be printable ASCII without spaces around them: {', '.join(wrong)}")
 
 
 class ScrapeConfig(BaseModel):
@@ -60,12 +75,26 @@ class RemoteWriteConfig(BaseModel):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
-        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+        if url is None:
+            return None
+        try:
+            parsed = httpx.URL(url)  # By the library that will use it.
+        except httpx.InvalidURL:
+            parsed = httpx.URL("")
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ValueError(f"{url!r} is not a URL: write http://host:port/path or https://host/path")
+        if parsed.port is not None and not 1 <= parsed.port <= PORT_MAX:
+            raise ValueError(f"{parsed.port} is not a port: write a number from 1 to {PORT_MAX}")
         return url
 
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: Mapping[str, str]) -> Mapping[str, str]:
+        _check_headers(headers, _HEADER_NAME)
+        return headers
+
     @model_validator(mode="after")
-    def _check_headers(self) -> "RemoteWriteConfig":
+    def _check_reserved_headers(self) -> "RemoteWriteConfig":
         names = {name.lower() for name in self.headers}
         if reserved := sorted(names & RESERVED_HEADERS):
             raise ValueError(f"headers that belong to the protocol cannot be set: {', '.join(reserved)}")
@@ -107,6 +136,10 @@ class OtlpConfig(BaseModel):
         wrong = sorted(name for name in headers if name != name.lower() or name.startswith("grpc-"))
         if wrong:
             raise ValueError(f"gRPC metadata names are in lower case and do not start with grpc-: {', '.join(wrong)}")
+        binary = sorted(name for name in headers if name.endswith("-bin"))
+        if binary:
+            raise ValueError(f"binary gRPC metadata cannot be set: {', '.join(binary)}")
+        _check_headers(headers, _METADATA_NAME)
         return headers
 
     @model_validator(mode="after")

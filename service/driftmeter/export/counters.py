@@ -1,18 +1,23 @@
 """What is counted over all windows since the start of the service: predictions, errors, durations, verdicts."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from driftmeter.export.points import HEADLINE_METHOD, as_points, empty_points
+from driftmeter.export.points import as_points, as_stale, empty_points
+from driftmeter.methods import DECIDING
 from driftmeter.model.predictions import ModelKey
 
 DURATION_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the duration buckets, inclusive; one more bucket holds all above."""
+
+SILENCE_NS = 3_600 * 10**9
+"""A model without predictions for longer than this, one hour, has its counters ended and forgotten. Longer than the
+alert on silence waits, so that it sees the counters stand still; bounded, so that retired models do not pile up."""
 
 RESULTS = ("ok", "drifted", "insufficient", "uncalibrated")
 """Results of an evaluated window: values of the label `result` of `ml_evaluated_windows_total`."""
@@ -46,6 +51,8 @@ class _Totals:
 class ResultCounters:
     """Sums since the start of the service, safe to feed and read from several threads.
 
+    A model that is silent for `SILENCE_NS` is forgotten by `expire`; should it come back, it counts from zero again.
+
     Args:
         start_ns: Since when is counted, nanoseconds since the Unix epoch; 0 when unknown.
     """
@@ -54,6 +61,9 @@ class ResultCounters:
         self.start_ns = start_ns
         self._lock = threading.Lock()
         self._totals: dict[ModelKey, _Totals] = {}
+        self._heard: set[ModelKey] = set()
+        self._heard_ns: dict[ModelKey, int] = {}
+        self._begun: set[ModelKey] = set()
         self._windows = _empty(*_GROUP, "result")
         self._features = _empty(*_GROUP, "feature")
 
@@ -70,6 +80,7 @@ class ResultCounters:
             duration_sum_seconds: Sum of their durations.
         """
         with self._lock:
+            self._heard.add(key)
             totals = self._totals.setdefault(key, _Totals())
             totals.rows += rows
             totals.errors += errors
@@ -83,27 +94,54 @@ class ResultCounters:
             findings: `FINDINGS_SCHEMA`; whole windows, each passed once, so no later revisions.
         """
         findings = findings.filter(
-            (pl.col("segment").fill_null("") == "") & (pl.col("method") == HEADLINE_METHOD)
+            (pl.col("segment").fill_null("") == "") & (pl.col("method") == DECIDING)
         ).with_columns(pl.col(_IDENTITY).fill_null(""))
         windows = _count_windows(findings)
         features = _count_features(findings)
+        models = {ModelKey(*row) for row in windows.select(_IDENTITY).unique().rows()}
         with self._lock:
+            self._heard |= models - self._heard_ns.keys()
             self._windows = _added(self._windows, windows)
             self._features = _added(self._features, features)
 
     def points(self, timestamp_ms: int) -> pl.DataFrame:
         """All counters as points, stamped with `timestamp_ms`."""
         with self._lock:
-            keys = list(self._totals)
-            totals = [self._totals[key] for key in keys]
-            windows, features = self._windows, self._features
-            parts = [_total_points(keys, totals)] if keys else []
-        parts += [
-            windows.with_columns(metric=pl.lit("ml_evaluated_windows_total")),
-            features.with_columns(metric=pl.lit("ml_feature_drifted_windows_total")),
-        ]
-        stamped = [as_points(part.with_columns(timestamp_ms=pl.lit(timestamp_ms))) for part in parts]
-        return pl.concat(stamped) if stamped else empty_points()
+            totals, windows, features = _total_points(self._totals), self._windows, self._features
+        return _as_counters(totals, windows, features, timestamp_ms)
+
+    def begin(self) -> pl.DataFrame:
+        """Zeros for the predictions of models that are new since the last call, at time 0.
+
+        A counter whose first sample is not zero hides from Prometheus what it begins with, and one that begins again
+        above its last value hides that it did.
+        """
+        with self._lock:
+            new = {key: _Totals() for key in self._totals if key not in self._begun}
+            self._begun.update(new)
+        return _as_counters(_total_points(new), _empty(*_GROUP, "result"), _empty(*_GROUP, "feature"), 0)
+
+    def expire(self, now_ns: int) -> pl.DataFrame:
+        """Forget the models that fell silent; returns a stale marker for each of their series, once, at time 0.
+
+        To be called again and again: a prediction counts as made at the first call after it.
+
+        Args:
+            now_ns: Wall-clock time, nanoseconds since the Unix epoch.
+        """
+        with self._lock:
+            self._heard_ns.update(dict.fromkeys(self._heard, now_ns))
+            self._heard.clear()
+            silent = [key for key, heard_ns in self._heard_ns.items() if now_ns - heard_ns > SILENCE_NS]
+            if not silent:
+                return empty_points()
+            for key in silent:
+                del self._heard_ns[key]
+            self._begun.difference_update(silent)
+            totals = _total_points({key: self._totals.pop(key) for key in silent if key in self._totals})
+            self._windows, windows = _parted(self._windows, silent)
+            self._features, features = _parted(self._features, silent)
+        return as_stale(_as_counters(totals, windows, features, 0))
 
 
 def _empty(*labels: str) -> pl.DataFrame:
@@ -115,6 +153,31 @@ def _added(sums: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
     labels = [name for name in sums.columns if name != "value"]
     both = pl.concat([sums, more.select(sums.columns)])
     return both.group_by(labels, maintain_order=True).agg(pl.col("value").sum())
+
+
+def _models(keys: Sequence[ModelKey]) -> pl.DataFrame:
+    return pl.DataFrame(keys, schema=dict.fromkeys(_IDENTITY, pl.String), orient="row")
+
+
+def _parted(sums: pl.DataFrame, keys: Sequence[ModelKey]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of the other models, and those of these models."""
+    models = _models(keys)
+    return (
+        sums.join(models, on=_IDENTITY, how="anti", maintain_order="left"),
+        sums.join(models, on=_IDENTITY, how="semi", maintain_order="left"),
+    )
+
+
+def _as_counters(
+    totals: pl.DataFrame, windows: pl.DataFrame, features: pl.DataFrame, timestamp_ms: int
+) -> pl.DataFrame:
+    """The three kinds of sums as points."""
+    parts = (
+        totals,
+        windows.with_columns(metric=pl.lit("ml_evaluated_windows_total")),
+        features.with_columns(metric=pl.lit("ml_feature_drifted_windows_total")),
+    )
+    return pl.concat([as_points(part.with_columns(timestamp_ms=pl.lit(timestamp_ms))) for part in parts])
 
 
 def _count_windows(findings: pl.DataFrame) -> pl.DataFrame:
@@ -140,9 +203,12 @@ def _count_features(findings: pl.DataFrame) -> pl.DataFrame:
     return features.select(*_GROUP, feature=pl.col("column"), value=pl.col("detected").fill_null(False).cast(pl.Int64))
 
 
-def _total_points(keys: list[ModelKey], totals: list[_Totals]) -> pl.DataFrame:
+def _total_points(by_model: Mapping[ModelKey, _Totals]) -> pl.DataFrame:
     """Predictions, errors and duration histogram of every model, without a time."""
-    cumulative = np.cumsum([total.buckets for total in totals], axis=1)
+    totals = list(by_model.values())
+    cumulative = (
+        np.cumsum([total.buckets for total in totals], axis=1) if totals else np.zeros((0, len(_BUCKETS)), np.int64)
+    )
     columns: dict[tuple[str, str], Sequence[float] | npt.NDArray[np.int64]] = {
         ("ml_predictions_total", ""): [total.rows for total in totals],
         ("ml_inference_errors_total", ""): [total.errors for total in totals],
@@ -153,7 +219,7 @@ def _total_points(keys: list[ModelKey], totals: list[_Totals]) -> pl.DataFrame:
             for index, bound in enumerate(_BUCKETS)
         },
     }
-    models = pl.DataFrame(keys, schema=dict.fromkeys(_IDENTITY, pl.String), orient="row")
+    models = _models(list(by_model))
     return pl.concat(
         [
             models.with_columns(metric=pl.lit(metric), le=pl.lit(le), value=pl.Series(values, dtype=pl.Float64))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import polars as pl
 
 from driftmeter.export.evaluated import EvaluatedWindow
-from driftmeter.export.points import SERIES, empty_points, stale_values
+from driftmeter.export.points import SERIES, as_stale, empty_points
 from driftmeter.model.predictions import ModelKey
 
 SILENCE_NS_MIN = 600 * 10**9
@@ -24,7 +24,7 @@ class Group(NamedTuple):
 
 
 class Age(NamedTuple):
-    """Orders the windows of a group, and the revisions of one window."""
+    """Orders the windows of a group, and the revisions of one window. Windows by rows all have the end 0."""
 
     end_ns: int
     window_index: int
@@ -47,8 +47,13 @@ def group_of(evaluated: EvaluatedWindow) -> Group:
 
 
 def age_of(evaluated: EvaluatedWindow) -> Age:
-    """A window's place among those of its group; windows without an end are ordered by their index."""
-    return Age(evaluated.end_ns or 0, evaluated.window_index, evaluated.revision)
+    """A window's place among those of its group.
+
+    Windows by rows, whose rows come in any order of time, are ordered by their index; those by time by their end, since
+    a late one is numbered when it is evaluated.
+    """
+    end_ns = 0 if evaluated.window.by_rows else evaluated.end_ns or 0
+    return Age(end_ns, evaluated.window_index, evaluated.revision)
 
 
 def silence_ns_of(evaluated: EvaluatedWindow) -> int:
@@ -67,9 +72,10 @@ def stamped(points: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
     return points.with_columns(timestamp_ms=pl.lit(timestamp_ms, dtype=pl.Int64))
 
 
-def as_stale(points: pl.DataFrame) -> pl.DataFrame:
-    """A stale marker for each series of `points`."""
-    return points.with_columns(stale_values(points.height))
+def succeeding(points: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
+    """`points`, and a stale marker for each series of `shown` that they do not continue."""
+    ended = shown.join(points, on=SERIES, how="anti", maintain_order="left")
+    return pl.concat([points, as_stale(ended)]) if ended.height else points
 
 
 class CurrentValues:
@@ -95,10 +101,12 @@ class CurrentValues:
         if entry is not None and age <= entry.age:
             return None
         self._entries[group] = _Entry(age, points, now_ns, silence_ns_of(evaluated))
-        if entry is None:
-            return points
-        ended = entry.points.join(points, on=SERIES, how="anti", maintain_order="left")
-        return pl.concat([points, as_stale(ended)]) if ended.height else points
+        return points if entry is None else succeeding(points, entry.points)
+
+    def points_of(self, group: Group) -> pl.DataFrame:
+        """Points of a group's current window; none when it has none."""
+        entry = self._entries.get(group)
+        return empty_points() if entry is None else entry.points
 
     def snapshot(self, now_ms: int) -> pl.DataFrame:
         """Points of every current window, stamped with `now_ms`."""

@@ -56,7 +56,7 @@ Answer: TypeAlias = Delivered | Retry | Refused
 """What came of one attempt."""
 
 Attempt: TypeAlias = Callable[[bytes, int], Awaitable[Answer]]
-"""Sends a body once; the number counts the attempts before this one. Raises nothing but cancellation."""
+"""Sends a body once; the number counts the attempts before this one. Whatever it raises is a fault of this service."""
 
 
 class Backoff:
@@ -140,6 +140,8 @@ class Courier:
         start_seconds = self._clock.monotonic_seconds()
         try:
             return await self._attempt(body, attempts)
+        except Exception as error:  # noqa: BLE001 - no request may end the deliveries of all that come after it.
+            return Refused(DropReason.REJECTED, f"a fault in sending: {error!r}")
         finally:
             elapsed_seconds = self._clock.monotonic_seconds() - start_seconds
             self._telemetry.export_seconds.observe(elapsed_seconds, destination=self._outbox.destination)

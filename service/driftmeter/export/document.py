@@ -20,7 +20,10 @@ listed; a label without a value is absent. Remote write and OTLP add `job` and `
 
 - `class` stands on probabilities, beside `output`, and on the shares of classes.
 - `window` is the window's length as configured, such as `24h` or `5000rows`.
-- `baseline` says what was compared with: `file`, `learned`, or the name given in the configuration.
+- `baseline` says what was compared with: `file`, or `learned` from the model's own first rows.
+
+Counters of a model are sent as zero once, then at every interval until an hour after its last prediction; then their
+series end (stale markers) and the service forgets them. A model that comes back counts from zero again.
 
 """
 
@@ -49,7 +52,8 @@ _DROPS = {
     DropReason.TOO_LARGE: "The receiver takes no request of this size (413, `RESOURCE_EXHAUSTED`).",
     DropReason.REJECTED: "Any other final answer.",
     DropReason.PARTIAL: "The receiver accepted the rest of the request (OTLP partial success).",
-    DropReason.REVISED: "With `clock: data`: a value was already sent for this window.",
+    DropReason.REVISED: "New values of a window after late rows. With `clock: data`: a value was already sent for this "
+    "window. With `clock: wall`: a later window is current.",
     DropReason.OUT_OF_ORDER: "With `clock: data`: a later window of the same series was already sent.",
     DropReason.NO_TIMESTAMP: "With `clock: data`: the window has no end to be stamped with.",
     DropReason.ENCODING: "A fault of this service, described in its log.",

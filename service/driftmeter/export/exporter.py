@@ -21,7 +21,7 @@ from driftmeter.export.otlp.encode import OtlpSource, batches, encode_metrics_re
 from driftmeter.export.otlp.send import OtlpTransport
 from driftmeter.export.outbox import Outbox
 from driftmeter.export.points import empty_points
-from driftmeter.export.remote_write.encode import encode_write_request
+from driftmeter.export.remote_write.encode import encode_write_request, request_parts
 from driftmeter.export.remote_write.send import RemoteWriteTransport
 from driftmeter.export.schedule import Due, EventSchedule, Schedule, WallSchedule
 from driftmeter.export.scrape import ScrapeServer
@@ -60,7 +60,8 @@ class Exporter:
         telemetry: The service's metrics about itself.
         clock: Read for times of samples, ages and waits.
         event_time: True stamps values with their window's end and sends each once, for replays.
-        ready: Whether the service welcomes data, for `/readyz`; called from other threads.
+        ready: Whether the service welcomes data, for `/readyz`; called from other threads. The answer there is no, too,
+            once a task that sends has failed.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class Exporter:
         self._schedule_lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self._caught_up = asyncio.Event()
         self._stopping = False
+        self._failed = False
         self._routes: list[_Route] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._scrape: ScrapeServer | None = None
@@ -107,14 +108,7 @@ class Exporter:
                 self.counters.add_findings(evaluated.findings)
             self._schedule.publish(evaluated, points)
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._note_published)
-
-    async def caught_up(self) -> None:
-        """Returns once all that was published is encoded; waits for no network.
-
-        A pipeline that evaluates thousands of windows in one go awaits this now and then, so that they do not pile up.
-        """
-        await self._caught_up.wait()
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def current_points(self) -> pl.DataFrame:
         """Current values and counters, `POINTS_SCHEMA`, at time 0; from any thread."""
@@ -129,14 +123,14 @@ class Exporter:
         """
         listen = self._config.scrape.listen
         if listen is not None:
-            self._scrape = ScrapeServer(listen, self.current_points, self._telemetry, self._ready)
+            self._scrape = ScrapeServer(listen, self.current_points, self._telemetry, self._is_ready)
         self._routes = self._make_routes()
         self._loop = asyncio.get_running_loop()
         self._wake.set()
         runs = [("export", self._run()), *((route.outbox.destination, route.courier.run()) for route in self._routes)]
         for name, run in runs:
             task = asyncio.create_task(run, name=f"driftmeter-{name}")
-            task.add_done_callback(_report_failure)
+            task.add_done_callback(self._note_end)
             self._tasks.append(task)
 
     async def stop(self, deadline_seconds: float) -> None:
@@ -166,9 +160,15 @@ class Exporter:
             await asyncio.to_thread(self._scrape.close)
         self._loop = None
 
-    def _note_published(self) -> None:
-        self._caught_up.clear()
-        self._wake.set()
+    def _is_ready(self) -> bool:
+        """Whether the service is, and nothing that sends has died."""
+        return not self._failed and self._ready()
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """Tasks here end by cancellation or at a stop; anything else is a fault that must not go unseen."""
+        if not task.cancelled() and task.exception() is not None:
+            self._failed = True
+            _LOG.critical("%s failed", task.get_name(), exc_info=task.exception())
 
     async def _run(self) -> None:
         """Hand out what is due whenever a window was published or an interval is over; at the end once more."""
@@ -192,7 +192,7 @@ class Exporter:
             for frame in due.frames:
                 try:
                     encoded = await asyncio.to_thread(route.encode, frame)
-                except (ValueError, pl.exceptions.PolarsError):
+                except Exception:  # noqa: BLE001 - no frame may end the sending of all that come after it.
                     _LOG.exception("points could not be encoded for %s", route.outbox.destination)
                     route.outbox.refuse(frame.height, DropReason.ENCODING)
                     continue
@@ -200,9 +200,6 @@ class Exporter:
                     route.outbox.put(body, samples)
             for reason, samples in due.dropped.items():
                 route.outbox.refuse(samples, reason)
-        with self._schedule_lock:
-            if not self._schedule.pending:
-                self._caught_up.set()
 
     def _due(self, *, tick: bool) -> Due:
         with self._schedule_lock:
@@ -240,14 +237,9 @@ class Exporter:
 
 
 def _encode_remote_write(points: pl.DataFrame, *, job: str, instance: str, samples_max: int) -> list[tuple[bytes, int]]:
-    return [(encode_write_request(part, job, instance), part.height) for part in points.iter_slices(samples_max)]
+    parts = request_parts(points, job, instance, samples_max)
+    return [(encode_write_request(part, job, instance), part.height) for part in parts]
 
 
 def _encode_otlp(points: pl.DataFrame, *, source: OtlpSource, samples_max: int) -> list[tuple[bytes, int]]:
     return [(encode_metrics_request(part, source), count) for part, count in batches(points, samples_max)]
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    """Tasks here end by cancellation or at a stop; anything else is a fault that must not go unseen."""
-    if not task.cancelled() and task.exception() is not None:
-        _LOG.critical("%s failed", task.get_name(), exc_info=task.exception())

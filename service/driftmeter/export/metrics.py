@@ -84,6 +84,7 @@ RESULT_METRICS: tuple[MetricSpec, ...] = (
     _model("drifted_features_ratio", "Share of the judged features that have drifted; absent without a verdict."),
     _feature("missing_ratio", "Share of rows without a value."),
     _feature("type_mismatch_ratio", "Share of rows whose value had the wrong type."),
+    _feature("non_finite_ratio", "Share of rows whose value was NaN or infinite."),
     _feature("out_of_range_ratio", "Share of rows outside the range of the baseline; numeric features only."),
     _feature("unseen_ratio", "Share of rows with a category unknown to the baseline; categorical features only."),
     _feature("mean", "Mean, in the feature's own unit; numeric features only."),

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-HEADLINE_METHOD = "jensen_shannon"
-"""The method behind `_score`, `_noise_floor`, `_effect` and `_detected`."""
+from driftmeter.methods import DECIDING
 
 LABELS = (
     "model",
@@ -56,6 +55,7 @@ QUALITY_SCHEMA = pl.Schema(
         "rows": pl.Int64,
         "missing": pl.Int64,
         "type_mismatch": pl.Int64,
+        "non_finite": pl.Int64,
         "out_of_range": pl.Int64,
         "unseen": pl.Int64,
         "mean": pl.Float64,
@@ -81,7 +81,7 @@ CLASSES_SCHEMA = pl.Schema(
 
 _GROUP = ("model", "version", "stage", "window")
 _SUBJECT = ("feature", "output", "class")
-_RATIOS = ("missing", "type_mismatch", "out_of_range", "unseen")
+_RATIOS = ("missing", "type_mismatch", "non_finite", "out_of_range", "unseen")
 _MOMENTS = ("mean", "stddev", "min", "max")
 _NUMBER = pl.Float64()
 
@@ -100,6 +100,11 @@ def stale_values(count: int) -> pl.Series:
 def is_stale(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Which values are stale markers; an ordinary NaN is none."""
     return np.asarray(np.ascontiguousarray(values).view(np.uint64) == np.uint64(STALE_BITS))
+
+
+def as_stale(points: pl.DataFrame) -> pl.DataFrame:
+    """A stale marker for each series of `points`."""
+    return points.with_columns(stale_values(points.height))
 
 
 def as_points(frame: pl.DataFrame) -> pl.DataFrame:
@@ -129,7 +134,7 @@ def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFram
         Points of `ml_feature_drift_*` and `ml_prediction_drift_*`. A probability has the label `class` beside
         `output`, so that it cannot be taken for a prediction of the same name.
     """
-    value, headline = pl.col("value"), pl.col("method") == HEADLINE_METHOD
+    value, headline = pl.col("value"), pl.col("method") == DECIDING
     numbers = {
         "score": pl.when(headline).then(value),
         "noise_floor": pl.when(headline).then("noise_floor"),

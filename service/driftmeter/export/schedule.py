@@ -1,19 +1,20 @@
 """Which points are sent when: decisions only, no I/O and no clock.
 
-`WallSchedule` stamps values with the time at which they are sent, as any gauge is. `EventSchedule` stamps each window's
+`WallSchedule` stamps values with the time at which they are sent, as any gauge is; `EventSchedule` stamps each window's
 values with the window's end, for replays. Both hand out frames in which each series stands once, and in whose order the
 times of every series strictly increase.
 """
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Protocol
 
 import polars as pl
 
 from driftmeter.export.counters import ResultCounters
-from driftmeter.export.current import CurrentValues, Group, age_of, group_of, stamped
+from driftmeter.export.current import CurrentValues, Group, age_of, group_of, stamped, succeeding
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.export.points import LABELS, SERIES, empty_points
 from driftmeter.telemetry.metrics import DropReason
@@ -43,11 +44,6 @@ class Schedule(Protocol):
     current: CurrentValues
     """Newest values of every model and window length."""
 
-    @property
-    def pending(self) -> int:
-        """Windows that wait to be handed out."""
-        ...
-
     def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
         """Take in an evaluated window and its points."""
         ...
@@ -58,57 +54,67 @@ class Schedule(Protocol):
 
 
 class WallSchedule:
-    """Every window once soon after its evaluation, and all current values at every tick, at the time of sending."""
+    """Every window once soon after its evaluation, and all current values at every tick, at the time of sending.
+
+    A window that is evaluated after a later one, because its rows came late, is sent before the later one's values are
+    sent again. New values of such a window after its first evaluation are dropped and counted as `revised`.
+    """
 
     def __init__(self, counters: ResultCounters) -> None:
         self.current = CurrentValues()
         self._counters = counters
         self._pending: deque[tuple[EvaluatedWindow, pl.DataFrame]] = deque()
-        self._overflow = 0
+        self._dropped: Counter[DropReason] = Counter()
         self._last_ms = 0
-
-    @property
-    def pending(self) -> int:
-        """Windows that wait to be handed out."""
-        return len(self._pending)
 
     def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
         """Take in an evaluated window and its points."""
         self._pending.append((evaluated, points))
         if len(self._pending) > PENDING_WINDOWS_MAX:
-            self._overflow += self._pending.popleft()[1].height
+            self._dropped[DropReason.QUEUE_FULL] += self._pending.popleft()[1].height
 
     def due(self, now_ns: int, *, tick: bool) -> Due:
-        """The windows that are new, one of each group per frame; at a tick all values and counters besides."""
+        """The windows that are new, one of each group per frame; at a tick all values and counters besides.
+
+        Counters of a new model are sent as zero first, so that what they begin with counts as an increase.
+        """
         frames = self._rounds(now_ns)
         if tick:
-            stale = self.current.expire(now_ns)
-            frames.append(pl.concat([self.current.snapshot(0), stale, self._counters.points(0)]))
+            ended = [self.current.expire(now_ns), self._counters.expire(now_ns)]
+            frames.append(self._counters.begin())
+            frames.append(pl.concat([self.current.snapshot(0), self._counters.points(0), *ended]))
         frames = [frame for frame in frames if frame.height]
         first_ms = max(self._last_ms + 1, now_ns // _NS_PER_MS - len(frames) + 1)
         if frames:
             self._last_ms = first_ms + len(frames) - 1
-        dropped, self._overflow = self._overflow, 0
-        return Due(
-            tuple(stamped(frame, first_ms + place) for place, frame in enumerate(frames)),
-            {DropReason.QUEUE_FULL: dropped} if dropped else {},
-        )
+        dropped, self._dropped = self._dropped, Counter()
+        return Due(tuple(stamped(frame, first_ms + place) for place, frame in enumerate(frames)), dropped)
 
     def _rounds(self, now_ns: int) -> list[pl.DataFrame]:
         """Pending windows in rounds, so that several windows of one group go out one after the other."""
-        rounds: list[list[pl.DataFrame]] = []
-        seen: Counter[Group] = Counter()
+        groups: defaultdict[Group, list[tuple[EvaluatedWindow, pl.DataFrame]]] = defaultdict(list)
         for evaluated, points in self._pending:
-            accepted = self.current.update(evaluated, points, now_ns)
-            if accepted is None:
-                continue
-            place = seen[group_of(evaluated)]
-            seen[group_of(evaluated)] += 1
-            if place == len(rounds):
-                rounds.append([])
-            rounds[place].append(accepted)
+            groups[group_of(evaluated)].append((evaluated, points))
         self._pending.clear()
-        return [pl.concat(parts) for parts in rounds]
+        sequences = [self._sequence(group, windows, now_ns) for group, windows in groups.items()]
+        return [pl.concat([part for part in parts if part is not None]) for parts in zip_longest(*sequences)]
+
+    def _sequence(
+        self, group: Group, windows: list[tuple[EvaluatedWindow, pl.DataFrame]], now_ns: int
+    ) -> list[pl.DataFrame]:
+        """What is sent for new windows of one group, one after the other; the last is the current one's values."""
+        sequence: list[pl.DataFrame] = []
+        shown = self.current.points_of(group)
+        for evaluated, points in sorted(windows, key=lambda window: age_of(window[0])):
+            if self.current.update(evaluated, points, now_ns) is None and evaluated.revision:
+                self._dropped[DropReason.REVISED] += points.height
+                continue
+            sequence.append(succeeding(points, shown))
+            shown = points
+        current = self.current.points_of(group)
+        if sequence and shown is not current:
+            sequence.append(succeeding(current, shown))
+        return sequence
 
 
 class EventSchedule:
@@ -122,11 +128,6 @@ class EventSchedule:
         self._group_end_ns: dict[Group, int] = {}
         self._counted_ms = empty_points().select(*SERIES, "timestamp_ms")
 
-    @property
-    def pending(self) -> int:
-        """Windows that wait to be handed out."""
-        return len(self._pending)
-
     def publish(self, evaluated: EvaluatedWindow, points: pl.DataFrame) -> None:
         """Take in an evaluated window and its points, and what the counters stand at now."""
         self._pending.append((evaluated, points, self._counters.points(0)))
@@ -135,7 +136,7 @@ class EventSchedule:
 
     def due(self, now_ns: int, *, tick: bool) -> Due:  # noqa: ARG002  # Time does not matter here.
         """The windows that are new, by their end."""
-        pending = sorted(self._pending, key=lambda item: age_of(item[0]))
+        pending = sorted(self._pending, key=lambda item: (item[0].end_ns or 0, age_of(item[0])))
         self._pending.clear()
         frames = [self._frame(*item, now_ns) for item in pending]
         dropped, self._dropped = self._dropped, Counter()

@@ -24,6 +24,13 @@ class Kind(StrEnum):
 SCORED_ROLES = (Role.FEATURE, Role.PREDICTION, Role.PROBABILITY)
 """Roles whose columns are compared with a baseline."""
 
+_SCORED_PREFIXES = tuple(f"{role.value}." for role in SCORED_ROLES)
+
+
+def is_scored_field(field: str) -> bool:
+    """Whether a field of `Predictions` is a column that is compared with a baseline: `feature.temp` is."""
+    return field.startswith(_SCORED_PREFIXES)
+
 
 class Column(NamedTuple):
     """A column's name as users write it, and its role."""

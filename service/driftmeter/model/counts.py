@@ -59,6 +59,15 @@ class Counts:
             moments=moments,
         )
 
+    def dense(self, layout: Layout) -> "Counts":  # noqa: ARG002 - as `PackedCounts` has it.
+        """These counts."""
+        return self
+
+    def packed(self) -> "PackedCounts":
+        """The same with empty bins left out; of one window."""
+        places = np.flatnonzero(self.bins[0]).astype(np.uint32)
+        return PackedCounts(self.rows.copy(), places, self.bins[0, places], self.tallies.copy(), self.moments.copy())
+
     def window(self, index: int) -> "Counts":
         """Window `index` alone, as a view."""
         part = slice(index, index + 1)
@@ -74,6 +83,31 @@ class Counts:
         low, high = self.moments[:, :, Moment.MIN], self.moments[:, :, Moment.MAX]
         np.minimum(low, other.moments[:, :, Moment.MIN], out=low)
         np.maximum(high, other.moments[:, :, Moment.MAX], out=high)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedCounts:
+    """Counts of one window without its empty bins: a window of few rows takes little room.
+
+    Attributes:
+        rows: uint64 (1,).
+        places: uint32 (k,): the bins that are not empty, ascending.
+        bins: uint64 (k,): their counts.
+        tallies: uint64 (1, c, len(Tally)).
+        moments: float64 (1, c, len(Moment)).
+    """
+
+    rows: npt.NDArray[np.uint64]
+    places: npt.NDArray[np.uint32]
+    bins: npt.NDArray[np.uint64]
+    tallies: npt.NDArray[np.uint64]
+    moments: npt.NDArray[np.float64]
+
+    def dense(self, layout: Layout) -> Counts:
+        """The same with all bins, in arrays of its own."""
+        bins = np.zeros((1, layout.size), np.uint64)
+        bins[0, self.places] = self.bins
+        return Counts(self.rows.copy(), bins, self.tallies.copy(), self.moments.copy())
 
 
 def stack(parts: list[Counts]) -> Counts:

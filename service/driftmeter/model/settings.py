@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from driftmeter.errors import ConfigError
-from driftmeter.model.windows import parse_duration_ns, parse_window
+from driftmeter.model.windows import parse_duration_ns
 
 PORT_MAX = 65_535
 _HOST = re.compile(r"[^\s/:\[\]]+|\[[0-9A-Fa-f:.%]+\]")
@@ -47,10 +47,7 @@ def is_loopback(address: str) -> bool:
 
 
 Duration = Annotated[str, _checked_by(parse_duration_ns)]
-"""A whole number and a unit: 250ms, 30s, 5m, 1h, 7d."""
-
-Window = Annotated[str, _checked_by(parse_window)]
-"""A duration, or a number of rows: 5000rows."""
+"""A whole number and a unit: 250ms, 30s, 5m, 1h, 7d; at most ten years."""
 
 Address = Annotated[str, _checked_by(split_address)]
 """host:port, or [ipv6]:port."""

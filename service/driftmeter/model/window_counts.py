@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from driftmeter.model.counts import Counts
+from driftmeter.model.counts import Counts, PackedCounts
 from driftmeter.model.windows import WindowLength
 
 
@@ -24,4 +24,4 @@ class WindowCounts:
     start_ns: int | None
     end_ns: int | None
     revision: int
-    counts: Counts
+    counts: Counts | PackedCounts

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,20 +48,26 @@ def fold(
     per_window = np.bincount(slots, minlength=windows).astype(np.uint64)
     np.add(counts.rows, per_window, out=counts.rows)
     for index, (column, bins) in enumerate(zip(layout.columns, layout.bins, strict=True)):
-        tallies = counts.tallies[:, index]
+        place = _Place(_frozen(slots), int(layout.offsets[index]), index)
         position = rows.schema.get_field_index(column.field)
-        if position < 0:
-            tallies[:, Tally.MISSING] += per_window
-            continue
-        view = counts.bins[:, layout.offsets[index] : layout.offsets[index + 1]]
-        if isinstance(bins, NumericBins):
-            center = float(layout.centers[index])
-            fold_numeric(rows.column(position), bins, slots, view, tallies, counts.moments[:, index], center)
-        else:
-            _fold_categories(rows.column(position), bins, slots, view, tallies)
+        values = rows.column(position) if position >= 0 else None
+        if values is not None and isinstance(bins, NumericBins) and not pa.types.is_dictionary(values.type):
+            _fold_numbers(values, bins, float(layout.centers[index]), place, counts)
+        elif values is not None and isinstance(bins, CategoryBins) and pa.types.is_dictionary(values.type):
+            _fold_categories(values, bins, place, counts)
+        else:  # Absent, or nothing but nulls of another type.
+            counts.tallies[:, index, Tally.MISSING] += per_window
         wrong = (mismatches or {}).get(column.field)
         if wrong is not None:
-            tallies[:, Tally.MISMATCH] += np.bincount(slots[wrong], minlength=windows).astype(np.uint64)
+            counts.tallies[:, index, Tally.MISMATCH] += np.bincount(slots[wrong], minlength=windows).astype(np.uint64)
+
+
+class _Place(NamedTuple):
+    """Where one column's counts go: the window of each row, the column's first bin, and its number."""
+
+    slots: npt.NDArray[np.int32]
+    first_bin: int
+    column: int
 
 
 def warm_up() -> None:
@@ -73,48 +80,42 @@ def warm_up() -> None:
     fold(layout, rows, np.zeros(2, np.int32), Counts.zeros(layout))
 
 
-def fold_numeric(  # noqa: PLR0913 - the arrays of one column, all needed by the inner loop.
-    column: pa.Array,
-    bins: NumericBins,
-    slots: npt.NDArray[np.int32],
-    counts: npt.NDArray[np.uint64],
-    tallies: npt.NDArray[np.uint64],
-    moments: npt.NDArray[np.float64],
-    center: float,
-) -> None:
-    """Count one float64 column into its bins (windows, size), tallies and moments, in place."""
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only view: kernels are compiled once for these, not again for each mixture of flags."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _fold_numbers(column: pa.Array, bins: NumericBins, center: float, place: _Place, counts: Counts) -> None:
     if not pa.types.is_float64(column.type):
         column = column.cast(pa.float64())
     validity, data = column.buffers()
     values = np.frombuffer(data, np.float64, len(column), column.offset * 8) if len(column) else np.empty(0)
     bitmap = np.frombuffer(validity, np.uint8) if validity is not None and column.null_count else _NO_BITMAP
-    _fold_numeric(
-        values, bitmap, column.offset, slots, bins.edges, bins.lookup, bins.cells_per_unit, center, counts, tallies,
-        moments,
+    _count_numbers(
+        _frozen(values), _frozen(bitmap), column.offset, *place, _frozen(bins.edges), _frozen(bins.lookup),
+        bins.cells_per_unit, center, counts.bins, counts.tallies, counts.moments,
     )  # fmt: skip
 
 
-def _fold_categories(
-    column: pa.DictionaryArray,
-    bins: CategoryBins,
-    slots: npt.NDArray[np.int32],
-    counts: npt.NDArray[np.uint64],
-    tallies: npt.NDArray[np.uint64],
-) -> None:
+def _fold_categories(column: pa.DictionaryArray, bins: CategoryBins, place: _Place, counts: Counts) -> None:
     codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
     # A null among the dictionary's values is as missing as a null index.
     names = column.dictionary.to_pylist()
     bin_of_code = bins.bins_of([name if name is not None else "" for name in names])
     bin_of_code[[name is None for name in names]] = -1
-    _fold_codes(codes, bin_of_code, slots, counts, tallies)
+    _count_codes(_frozen(codes), _frozen(bin_of_code), *place, counts.bins, counts.tallies)
 
 
 @jit
-def _fold_numeric(  # noqa: PLR0913 - the arrays of one column.
+def _count_numbers(  # noqa: PLR0913 - the arrays of one column.
     values: Floats,
     bitmap: npt.NDArray[np.uint8],
     bit_offset: int,
     slots: npt.NDArray[np.int32],
+    first_bin: int,
+    column: int,
     edges: Floats,
     lookup: npt.NDArray[np.int32],
     cells_per_unit: float,
@@ -124,40 +125,41 @@ def _fold_numeric(  # noqa: PLR0913 - the arrays of one column.
     moments: Floats,
 ) -> None:
     low, high = edges[0], edges[-1]
-    above = len(edges) + 1
+    above = first_bin + len(edges) + 1
     has_nulls = len(bitmap) > 0
     for row in range(len(values)):
         slot = slots[row]
         bit = row + bit_offset
         if has_nulls and not (bitmap[bit >> 3] >> (bit & 7)) & 1:
-            tallies[slot, _MISSING] += np.uint64(1)
+            tallies[slot, column, _MISSING] += np.uint64(1)
             continue
         value = values[row]
         if not math.isfinite(value):
-            tallies[slot, _NON_FINITE] += np.uint64(1)
+            tallies[slot, column, _NON_FINITE] += np.uint64(1)
             continue
+        sums = moments[slot, column]
         deviation = value - center
-        moments[slot, _DEVIATION] += deviation
-        moments[slot, _SQUARE] += deviation * deviation
-        moments[slot, _MIN] = min(moments[slot, _MIN], value)
-        moments[slot, _MAX] = max(moments[slot, _MAX], value)
+        sums[_DEVIATION] += deviation
+        sums[_SQUARE] += deviation * deviation
+        sums[_MIN] = min(sums[_MIN], value)
+        sums[_MAX] = max(sums[_MAX], value)
         if value < low:
-            counts[slot, 0] += np.uint64(1)
-            moments[slot, _BELOW] += low - value
+            counts[slot, first_bin] += np.uint64(1)
+            sums[_BELOW] += low - value
         elif value > high:
             counts[slot, above] += np.uint64(1)
-            moments[slot, _ABOVE] += value - high
+            sums[_ABOVE] += value - high
         else:
-            counts[slot, _place(value, edges, lookup, cells_per_unit)] += np.uint64(1)
+            counts[slot, first_bin + _edges_up_to(value, edges, lookup, cells_per_unit)] += np.uint64(1)
 
 
 @jit
-def _place(value: float, edges: Floats, lookup: npt.NDArray[np.int32], cells_per_unit: float) -> int:
+def _edges_up_to(value: float, edges: Floats, lookup: npt.NDArray[np.int32], cells_per_unit: float) -> int:
     """Number of edges at or below a value inside the range: its bin."""
-    cell = 0
+    left, right = 0, len(edges)
     if cells_per_unit > 0:  # Else the range may overflow, and infinity times zero is no cell.
         cell = min(int((value - edges[0]) * cells_per_unit), len(lookup) - 2)
-    left, right = lookup[cell], lookup[cell + 1]
+        left, right = lookup[cell], lookup[cell + 1]
     while left < right:
         middle = (left + right) >> 1
         if edges[middle] <= value:
@@ -168,10 +170,12 @@ def _place(value: float, edges: Floats, lookup: npt.NDArray[np.int32], cells_per
 
 
 @jit
-def _fold_codes(
+def _count_codes(  # noqa: PLR0913 - the arrays of one column.
     codes: npt.NDArray[np.int32],
     bin_of_code: npt.NDArray[np.int32],
     slots: npt.NDArray[np.int32],
+    first_bin: int,
+    column: int,
     counts: npt.NDArray[np.uint64],
     tallies: npt.NDArray[np.uint64],
 ) -> None:
@@ -179,6 +183,6 @@ def _fold_codes(
         code = codes[row]
         place = bin_of_code[code] if code >= 0 else -1
         if place < 0:
-            tallies[slots[row], _MISSING] += np.uint64(1)
+            tallies[slots[row], column, _MISSING] += np.uint64(1)
         else:
-            counts[slots[row], place] += np.uint64(1)
+            counts[slots[row], first_bin + place] += np.uint64(1)

@@ -66,10 +66,6 @@ class GaugeFamily(_Family):
         """Move the series that `labels` name by `amount`, which may be negative."""
         self._child(self._metric, labels).inc(amount)
 
-    def remove(self, **labels: str) -> None:
-        """Forget the series that `labels` name; nothing happens when there is none."""
-        self._metric.remove_by_labels(dict(zip(self._labels, self._values(labels), strict=True)))
-
     def value(self, **labels: str) -> float:
         """What the series that `labels` name stands at; 0 when it was never set."""
         return float(self._child(self._metric, labels)._value.get())  # noqa: SLF001  # The library offers no reading.

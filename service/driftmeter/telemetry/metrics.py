@@ -45,7 +45,10 @@ class RowOutcome(StrEnum):
 
     COUNTED = "counted"
     LATE = "late"
-    DUPLICATE = "duplicate"
+    NOT_SCORED = "not_scored"
+    """No baseline could be learned from them: they hold nothing that can be compared."""
+    FAILED = "failed"
+    """An internal error kept them from being counted; the log says more."""
 
 
 class RequestResult(StrEnum):
@@ -60,7 +63,6 @@ class RequestResult(StrEnum):
     UNSUPPORTED = "unsupported"
     """Another path, method, content type or encoding than those of OTLP/HTTP."""
     CANCELLED = "cancelled"
-    QUARANTINED = "quarantined"
 
 
 class RefusalReason(StrEnum):
@@ -138,7 +140,8 @@ class DropReason(StrEnum):
     PARTIAL = "partial"
     """Part of a request that was otherwise accepted (OTLP partial success)."""
     REVISED = "revised"
-    """With event time, a value was already sent for this window; Prometheus would refuse a second one."""
+    """New values of a window after late rows. With event time, a value was already sent for this window, and Prometheus
+    would refuse a second one; on the wall clock, a later window is current."""
     OUT_OF_ORDER = "out_of_order"
     """With event time, a later window of the same series was already sent."""
     NO_TIMESTAMP = "no_timestamp"
@@ -222,6 +225,9 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
     SelfMetric(
         "driftmeter_watermark_lag_seconds", "gauge", "How far the watermark of a model is behind the clock.", _MODEL
     ),
+    SelfMetric(
+        "driftmeter_internal_errors_total", "counter", "Faults of this service that were kept to one batch or window."
+    ),
     SelfMetric("driftmeter_evaluate_seconds", "histogram", "Time to evaluate closed windows."),
     SelfMetric("driftmeter_models_without_baseline", "gauge", "Models that are not compared, for want of a baseline."),
     SelfMetric(
@@ -267,6 +273,7 @@ class Telemetry:
         self.values_dropped = self._counter("driftmeter_values_dropped_total")
         self.quarantined_batches = self._gauge("driftmeter_quarantined_batches")
         self.watermark_lag_seconds = self._gauge("driftmeter_watermark_lag_seconds")
+        self.internal_errors = self._counter("driftmeter_internal_errors_total")
         self.evaluate_seconds = self._histogram("driftmeter_evaluate_seconds")
         self.models_without_baseline = self._gauge("driftmeter_models_without_baseline")
         self.samples = self._counter("driftmeter_samples_total")

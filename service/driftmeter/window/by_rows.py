@@ -53,7 +53,7 @@ class RowWindows:
         return [self._close()] if int(self._open.rows[0]) else []
 
     def _close(self) -> WindowCounts:
-        closed = WindowCounts(self._window, self._index, self._start_ns, self._end_ns, 0, self._open)
+        closed = WindowCounts(self._window, self._index, self._start_ns, self._end_ns, 0, self._open.packed())
         self._index += 1
         self._open = Counts.zeros(self._layout)
         self._start_ns = self._end_ns = None

@@ -2,9 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from driftmeter.model.settings import Duration, Window
+from driftmeter.errors import ConfigError
+from driftmeter.model.settings import Duration
 from driftmeter.model.windows import WindowLength, parse_window
 
 
@@ -13,9 +15,9 @@ class WindowConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    lengths: tuple[Window, ...] = Field(default=("5m", "1h", "24h"), json_schema_extra={"minItems": 1})
+    lengths: tuple[str, ...] = Field(default=("5m", "1h", "24h"), json_schema_extra={"minItems": 1})
     """Window lengths: durations (5m, 1h, 24h; windows begin at multiples of it since the epoch, in UTC) or numbers
-    of rows (5000rows). Durations must be multiples of the shortest one."""
+    of rows (5000rows). Durations must be multiples of the shortest one, and have at most 366d."""
     clock: Literal["wall", "data"] = "wall"
     """`wall` for live traffic. `data` for replays: only event times count, samples are sent with the end of their
     window as time, and stopping evaluates every open window."""
@@ -32,22 +34,42 @@ class WindowConfig(BaseModel):
 
     @field_validator("lengths")
     @classmethod
-    def _at_least_one(cls, lengths: tuple[Window, ...]) -> tuple[Window, ...]:
-        if not lengths:  # `min_length` would also complain of the only length when it is a wrong one.
+    def _fit_together(cls, lengths: tuple[str, ...]) -> tuple[str, ...]:
+        """Each length by itself and beside the others, so that one mistake does not hide another."""
+        if not lengths:
             raise ValueError("at least 1 window length is needed")
+        if mistakes := _mistakes(lengths):
+            raise ValidationError.from_exception_data("lengths", mistakes)
         return lengths
-
-    @model_validator(mode="after")
-    def _multiples(self) -> "WindowConfig":
-        if len(set(self.lengths)) != len(self.lengths):
-            raise ValueError("each window length can stand only once")
-        shortest = min((window.length_ns for window in self.parsed if not window.by_rows), default=0)
-        odd = [window.name for window in self.parsed if not window.by_rows and window.length_ns % shortest]
-        if odd:
-            raise ValueError(f"{', '.join(odd)}: not a multiple of the shortest window; make it one, or leave it out")
-        return self
 
     @property
     def parsed(self) -> tuple[WindowLength, ...]:
         """The lengths, parsed, as configured."""
         return tuple(parse_window(text) for text in self.lengths)
+
+
+def _mistakes(lengths: tuple[str, ...]) -> list[InitErrorDetails]:
+    """What is wrong with each, by its position."""
+    wrong, right = dict[int, str](), dict[int, WindowLength]()
+    for position, text in enumerate(lengths):
+        try:
+            window = parse_window(text)
+        except ConfigError as error:
+            wrong[position] = str(error)
+            continue
+        if window in right.values():
+            wrong[position] = f"{window.name} stands here twice; leave one out"
+        right[position] = window
+    by_time = [window for window in right.values() if not window.by_rows]
+    for position, window in right.items():
+        shortest = min(by_time, key=lambda each: each.length_ns, default=window)
+        if not window.by_rows and window.length_ns % shortest.length_ns:
+            wrong[position] = f"{window.name} is not a multiple of the shortest window, {shortest.name}"
+    return [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{words}", {"words": words}),
+            loc=(position,),
+            input=lengths[position],
+        )
+        for position, words in sorted(wrong.items())
+    ]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from driftmeter.model.counts import Counts
+from driftmeter.model.counts import Counts, PackedCounts
 from driftmeter.model.layout import Layout
 from driftmeter.model.predictions import Predictions
 from driftmeter.model.window_counts import WindowCounts
@@ -23,7 +23,7 @@ from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Pane:
     """Rows of the shortest window that are not yet added to the windows.
 
@@ -31,16 +31,20 @@ class _Pane:
     own batch may have moved it past a window's end since.
     """
 
-    counts: Counts
+    counts: Counts | PackedCounts
     watermark_ns: int
 
 
 @dataclass(eq=False)
 class _Window:
-    counts: Counts
+    counts: Counts | PackedCounts
     index: int = -1  # Not evaluated yet.
     revision: int = -1
     changed: bool = True
+
+
+_PANES_AT_A_TIME = 16
+"""Panes of one batch that are counted together: bounds the memory that a batch of scattered times takes."""
 
 
 class TumblingWindows:
@@ -74,12 +78,21 @@ class TumblingWindows:
             times_ns = times_ns[in_time]
         panes, slots = np.unique(times_ns // self._pane_ns, return_inverse=True)
         if len(panes) == 1:
-            fold(self._layout, rows, slots.astype(np.int32), self._pane(int(panes[0]), watermark_ns), mismatches)
-        elif len(panes):
-            counts = Counts.zeros(self._layout, len(panes))
-            fold(self._layout, rows, slots.astype(np.int32), counts, mismatches)
-            for index, pane in enumerate(panes.tolist()):
-                self._pane(pane, watermark_ns).add(counts.window(index))
+            pane = self._pane(int(panes[0]), watermark_ns)
+            pane.counts = pane.counts.dense(self._layout)
+            fold(self._layout, rows, slots.astype(np.int32), pane.counts, mismatches)
+            return late
+        for first in range(0, len(panes), _PANES_AT_A_TIME):
+            numbers = panes[first : first + _PANES_AT_A_TIME]
+            here = (slots >= first) & (slots < first + len(numbers))
+            part, wrong = (rows, mismatches) if here.all() else _keep(rows, mismatches, here)
+            counts = Counts.zeros(self._layout, len(numbers))
+            fold(self._layout, part, (slots[here] - first).astype(np.int32), counts, wrong)
+            for index, number in enumerate(numbers.tolist()):
+                pane = self._pane(number, watermark_ns)
+                total = pane.counts.dense(self._layout)
+                total.add(counts.window(index))
+                pane.counts = total.packed()
         return late
 
     def close_for(self, watermark_ns: int, *, revise: bool) -> list[WindowCounts]:
@@ -91,7 +104,7 @@ class TumblingWindows:
         """
         if not revise and not self._any_due(watermark_ns):
             return []
-        self._merge_panes()
+        self._merge_panes(watermark_ns)
         due: list[tuple[int, int, _Window, WindowLength]] = []
         for length, windows in self._windows.items():
             for start, window in list(windows.items()):
@@ -109,6 +122,8 @@ class TumblingWindows:
             self._evaluated[length] += 1
         window.revision += 1
         window.changed = False
+        if isinstance(window.counts, Counts):
+            window.counts = window.counts.packed()
         return WindowCounts(length, window.index, end_ns - length.length_ns, end_ns, window.revision, window.counts)
 
     def _any_due(self, watermark_ns: int) -> bool:
@@ -119,21 +134,27 @@ class TumblingWindows:
             for start, window in windows.items()
         )
 
-    def _pane(self, number: int, watermark_ns: int) -> Counts:
+    def _pane(self, number: int, watermark_ns: int) -> _Pane:
         if number not in self._panes:
-            self._panes[number] = _Pane(Counts.zeros(self._layout), watermark_ns)
-        return self._panes[number].counts
+            self._panes[number] = _Pane(Counts.zeros(self._layout).packed(), watermark_ns)
+        return self._panes[number]
 
-    def _merge_panes(self) -> None:
+    def _merge_panes(self, watermark_ns: int) -> None:
+        """Add what came since the last time to the windows; those that are over are kept without empty bins."""
         for number, pane in sorted(self._panes.items()):
+            counts = pane.counts.dense(self._layout)
             for length, windows in self._windows.items():
                 start = number * self._pane_ns // length.length_ns * length.length_ns
-                if start + length.length_ns + self._lateness_ns <= pane.watermark_ns:
+                end_ns = start + length.length_ns
+                if end_ns + self._lateness_ns <= pane.watermark_ns:
                     continue
                 if start not in windows:
                     windows[start] = _Window(Counts.zeros(self._layout))
-                windows[start].counts.add(pane.counts)
-                windows[start].changed = True
+                window = windows[start]
+                total = window.counts.dense(self._layout)
+                total.add(counts)
+                window.counts = total.packed() if end_ns <= watermark_ns else total
+                window.changed = True
         self._panes.clear()
 
     def _last_end(self, times_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

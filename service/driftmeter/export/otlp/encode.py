@@ -12,6 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags, Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from driftmeter.export.cutting import cut, label_bytes
 from driftmeter.export.metrics import FAMILIES, RESULT_METRICS, MetricKind, MetricSpec
 from driftmeter.export.points import LABELS, is_stale
 from driftmeter.export.wire import Bytes, LabelShape, Tails, encode_rows, fixed64, varints
@@ -20,6 +21,12 @@ _ATTRIBUTES = {label: label for label in LABELS if label != "le"}
 _NUMBER_SHAPE = LabelShape(row_tag=0x0A, label_tag=0x3A, any_value=True)  # Gauge.data_points, attributes = 7.
 _HISTOGRAM_SHAPE = LabelShape(row_tag=0x0A, label_tag=0x4A, any_value=True)  # Histogram.data_points, attributes = 9.
 _NS_PER_MS = 1_000_000
+_POINT_BYTES = 100
+"""More than what a data point has besides its attributes and buckets."""
+_BUCKET_BYTES = 16
+
+REQUEST_BYTES_MAX = 3 * 2**20
+"""Most bytes of the data points of one request. gRPC servers take 4 MiB by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +46,26 @@ class OtlpSource:
     start_ns: int
 
 
-def batches(points: pl.DataFrame, data_points_max: int) -> list[tuple[pl.DataFrame, int]]:
+def batches(
+    points: pl.DataFrame, data_points_max: int, bytes_max: int = REQUEST_BYTES_MAX
+) -> list[tuple[pl.DataFrame, int]]:
     """Splits points into what one request each may hold, never a histogram in two.
 
     Args:
         points: `POINTS_SCHEMA`; each series at most once.
         data_points_max: Most data points of one request. A histogram is one data point, whatever its buckets.
+        bytes_max: Most bytes of the data points of one request; a single one may have more.
 
     Returns:
         Points and their number of data points, per request, in order.
     """
     numbers, histograms = _split(points)
-    width = _histogram_width(histograms)
-    found = [(part, part.height) for part in numbers.iter_slices(data_points_max)]
-    found += [(part, part.height // width) for part in histograms.iter_slices(data_points_max * width)]
-    return [(part, count) for part, count in found if count]
+    found = []
+    for part, width in ((numbers, 1), (histograms, _histogram_width(histograms))):
+        sizes = label_bytes(part.gather_every(width)) + _POINT_BYTES + _BUCKET_BYTES * width
+        ranges = cut(sizes, data_points_max, bytes_max)
+        found += [(part.slice(first * width, count * width), count) for first, count in ranges]
+    return found
 
 
 def encode_metrics_request(points: pl.DataFrame, source: OtlpSource) -> bytes:
@@ -128,8 +140,7 @@ def _histogram_metrics(histograms: pl.DataFrame, start_ns: int) -> list[bytes]:
     cells = histograms.get_column("value").to_numpy().reshape(-1, width)
     bounds = histograms.get_column("bound").to_numpy()[: width - 3]
     tails = _histogram_tails(cells, bounds, series.get_column("timestamp_ms").to_numpy() * _NS_PER_MS, start_ns)
-    sizes = np.full(len(series), tails.shape[1], np.int64)
-    data, offsets = encode_rows(series, _ATTRIBUTES, _HISTOGRAM_SHAPE, Tails(tails, sizes))
+    data, offsets = encode_rows(series, _ATTRIBUTES, _HISTOGRAM_SHAPE, tails)
     return [
         _metric(RESULT_METRICS[family], data[offsets[start] : offsets[end]].tobytes())
         for family, start, end in _runs(series)
@@ -138,16 +149,22 @@ def _histogram_metrics(histograms: pl.DataFrame, start_ns: int) -> list[bytes]:
 
 def _histogram_tails(
     cells: npt.NDArray[np.float64], bounds: npt.NDArray[np.float64], times_ns: npt.NDArray[np.int64], start_ns: int
-) -> Bytes:
-    """Times, count, sum, buckets and bounds of every `HistogramDataPoint`, all of one size."""
+) -> Tails:
+    """Times, count, sum, buckets and bounds of every `HistogramDataPoint`, and the flags of those that end.
+
+    Those have zeros and bounds all the same: Prometheus ends as many series as it sees buckets.
+    """
     rows = len(cells)
+    stale = is_stale(cells[:, -2])
+    cells = np.where(stale[:, None], 0.0, cells)
     buckets = np.diff(cells[:, :-2], axis=1, prepend=0.0).astype(np.uint64)  # Cumulative in points, not in OTLP.
     starts = np.full(rows, start_ns, np.int64)
 
     def tagged(tag: int, content: Bytes, *length: int) -> Bytes:
         return np.hstack([np.tile(np.array([tag, *length], np.uint8), (rows, 1)), content.reshape(rows, -1)])
 
-    return np.hstack(
+    flags = np.full((rows, 1), DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK, np.uint8)
+    tails = np.hstack(
         [
             tagged(0x11, fixed64(starts)),  # start_time_unix_nano = 2.
             tagged(0x19, fixed64(times_ns)),  # time_unix_nano = 3.
@@ -157,8 +174,10 @@ def _histogram_tails(
             tagged(
                 0x3A, np.tile(fixed64(bounds).reshape(1, -1), (rows, 1)), *_varint(8 * len(bounds))
             ),  # explicit_bounds.
+            tagged(0x50, flags),  # flags = 10; left out where there are none.
         ]
     )
+    return Tails(tails, np.where(stale, tails.shape[1], tails.shape[1] - 2).astype(np.int64))
 
 
 def _runs(sorted_by_family: pl.DataFrame) -> list[tuple[int, int, int]]:

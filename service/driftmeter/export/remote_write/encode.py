@@ -4,16 +4,40 @@
 block format. Labels stand in the order of their names, as the specification asks; empty ones are left out.
 """
 
+from collections.abc import Iterator
+
 import cramjam
 import numpy as np
 import polars as pl
 
+from driftmeter.export.cutting import cut, label_bytes
 from driftmeter.export.points import LABELS
 from driftmeter.export.wire import LabelShape, Tails, encode_rows, fixed64, varints
 
 _SHAPE = LabelShape(row_tag=0x0A, label_tag=0x0A, any_value=False)
 _COLUMNS = dict(sorted([("__name__", "metric"), *((label, label) for label in ("job", "instance", *LABELS))]))
 _SAMPLE_TAG, _VALUE_TAG, _TIMESTAMP_TAG = 0x12, 0x09, 0x10
+_SERIES_BYTES = 100
+"""More than what a series has besides the values of its labels and the names of those from the points table."""
+
+REQUEST_BYTES_MAX = 4 * 2**20
+"""Most bytes of a request before compression. Prometheus takes 32 MiB, other receivers less."""
+
+
+def request_parts(
+    points: pl.DataFrame, job: str, instance: str, samples_max: int, bytes_max: int = REQUEST_BYTES_MAX
+) -> Iterator[pl.DataFrame]:
+    """Points in parts of one request each, in order.
+
+    Args:
+        points: `POINTS_SCHEMA`; each series at most once.
+        job: Value of the label `job` of every series.
+        instance: Value of the label `instance` of every series.
+        samples_max: Most samples of one request.
+        bytes_max: Most bytes of one request before compression; a single series may have more.
+    """
+    common = _SERIES_BYTES + len(job.encode()) + len(instance.encode())
+    return (points.slice(first, count) for first, count in cut(label_bytes(points) + common, samples_max, bytes_max))
 
 
 def encode_write_request(points: pl.DataFrame, job: str, instance: str) -> bytes:

@@ -4,6 +4,7 @@ Answers are read as the specification says: 2xx is success, 5xx and 429 are trie
 """
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from driftmeter.telemetry.metrics import DropReason
 _MESSAGE_BYTES_MAX = 256
 _BODY_BYTES_MAX = 65_536
 _NS_PER_SECOND = 1e9
+_TOKEN = re.compile(rb"[!-~]+")
 _REASONS = {
     400: DropReason.BAD_REQUEST,
     401: DropReason.UNAUTHORIZED,
@@ -60,8 +62,8 @@ class RemoteWriteTransport:
             headers["Retry-Attempt"] = str(attempts)
         try:
             if self._token_file is not None:
-                headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"
-        except (OSError, UnicodeDecodeError) as error:
+                headers["Authorization"] = f"Bearer {_read_token(self._token_file)}"
+        except (OSError, ValueError) as error:
             return Retry(f"cannot read the bearer token: {error}", unknown_outcome=False)
         try:
             # httpx limits each step; this limits the whole, against receivers that answer drop by drop.
@@ -112,6 +114,14 @@ def parse_retry_after_seconds(text: str | None, now_ns: int) -> float | None:
         return None
     zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (zoned - datetime.fromtimestamp(now_ns / _NS_PER_SECOND, UTC)).total_seconds())
+
+
+def _read_token(file: Path) -> str:
+    """The token in a file; raises ValueError, which does not repeat it, when it is none that a header can hold."""
+    token = file.read_bytes().strip()
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(f"{file} does not hold one line of printable ASCII without spaces")
+    return token.decode("ascii")
 
 
 async def _read_message(response: httpx.Response) -> str:
