@@ -116,22 +116,21 @@ fill_prometheus() {
     rm -rf "$scratch"
 }
 
-# The mirror that this machine's own apt uses for Debian 12, else the public one.
+# The mirror that this machine's own apt uses for Debian 12; nothing when it uses none, and debootstrap takes its own.
 debian_mirror() {
-    local mirror
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 'Component: main' \
-        'Origin: Debian' 2>/dev/null | head -n 1)
-    printf '%s\n' "${mirror:-http://deb.debian.org/debian}"
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' 'Component: main' \
+        'Origin: Debian' 2>/dev/null | head -n 1
 }
 
 # Debian 12 with Python, and this machine's certificates and pip settings, kept as a tar file outside the tree.
 make_debian() { # $1 the tar file
     say "making the Debian base with debootstrap ..."
-    local scratch
+    local scratch mirror
     scratch=$(mktemp -d "$STATE/.debian.XXXXXX")
+    mirror=$(debian_mirror)
     chmod 755 "$scratch"
     if ! debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates bookworm \
-        "$scratch" "$(debian_mirror)" >"$STATE/debootstrap.log" 2>&1; then
+        "$scratch" ${mirror:+"$mirror"} >"$STATE/debootstrap.log" 2>&1; then
         tail -n 20 "$STATE/debootstrap.log" >&2
         rm -rf "$scratch"
         die "debootstrap failed; its whole output is in $STATE/debootstrap.log"
