@@ -11,7 +11,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -90,6 +90,7 @@ class Pipeline:
         self._decoder = Decoder(config.attributes, self._kinds, self._has_baseline)
         self._models: dict[ModelKey, _Scored | Learning] = {}
         self._due: deque[tuple[Detector, WindowCounts]] = deque()
+        self._being_learned: deque[tuple[Learning, Future[Baseline | None]]] = deque()
         self._learner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
         self._quarantine = Quarantine()
         self._max_future_ns = parse_duration_ns(config.window.max_future)
@@ -159,7 +160,7 @@ class Pipeline:
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
         for state in list(self._models.values()):
-            if self._by_data and isinstance(state, Learning) and state.rows and state.future is None:
+            if self._by_data and isinstance(state, Learning) and state.rows and not state.under_way:
                 self._begin_to_learn(state)
         self._take_learned(wait=self._by_data)
         for key, state in list(self._models.items()):
@@ -236,18 +237,22 @@ class Pipeline:
 
     def _begin_to_learn(self, learning: Learning) -> None:
         """Learning takes seconds, so it goes on beside; rows go on waiting meanwhile."""
-        learning.future = self._learner.submit(learning.task())
+        learning.under_way = True
+        self._being_learned.append((learning, self._learner.submit(learning.task())))
 
     def _take_learned(self, *, wait: bool) -> None:
-        """Put baselines that have been learned to use; rows that teach nothing are not kept."""
-        for state in list(self._models.values()):
-            if isinstance(state, Learning) and state.future is not None and (wait or state.future.done()):
-                baseline = self._attempt("no baseline could be learned", state.key, state.future.result)
-                state.future = None
-                if baseline is None:
-                    self._settle_waiting(sum(map(_spans_in, state.forget())), RowOutcome.NOT_SCORED)
-                else:
-                    self._count_waiting(state, baseline)
+        """Put baselines to use, in the order in which they are learned; rows that teach nothing are not kept."""
+        while self._being_learned:
+            learning, future = self._being_learned[0]
+            if not (wait or future.done()):
+                return
+            self._being_learned.popleft()
+            baseline = self._attempt("no baseline could be learned", learning.key, future.result)
+            learning.under_way = False
+            if baseline is None:
+                self._settle_waiting(sum(map(_spans_in, learning.forget())), RowOutcome.NOT_SCORED)
+            else:
+                self._count_waiting(learning, baseline)
 
     def _count_waiting(self, learning: Learning, baseline: Baseline) -> None:
         self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,14 +28,14 @@ class Learning:
         rows_needed: How many rows a baseline is learned from.
         batches: The rows.
         rows: How many they are.
-        future: The baseline, while it is being learned.
+        under_way: Whether the baseline is being learned.
     """
 
     key: ModelKey
     rows_needed: int
     batches: list[Predictions] = field(default_factory=list)
     rows: int = 0
-    future: Future[Baseline | None] | None = None
+    under_way: bool = False
 
     def add(self, batch: Predictions) -> None:
         """Keep a batch."""
@@ -46,7 +45,7 @@ class Learning:
     @property
     def enough(self) -> bool:
         """Whether to begin to learn now."""
-        return self.future is None and self.rows >= self.rows_needed
+        return not self.under_way and self.rows >= self.rows_needed
 
     def forget(self) -> list[Predictions]:
         """Drop the rows that wait; returns them."""
