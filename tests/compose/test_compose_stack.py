@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from components import ROOT, PrometheusApi, free_port, missing, wait_until
 from driftmeter.clock import SystemClock
+from driftmeter.model.windows import parse_window
 from scripts.dashboard import dashboard_queries
 
 pytestmark = pytest.mark.compose
@@ -150,8 +151,14 @@ def bring_up_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module", name="sent")
 def send_a_minute(stack: Stack) -> int:
-    """Number of predictions sent through the published port of the Collector."""
-    return send_predictions(f"http://127.0.0.1:{stack.ports['OTLP_GRPC']}", SystemClock().now_ns())
+    """Number of predictions sent through the published port of the Collector.
+
+    They end with a window: one that ended in the middle of one might leave it too few rows for a verdict, and an alert
+    has no verdict to fire on then.
+    """
+    now_ns = SystemClock().now_ns()
+    end_ns = now_ns - now_ns % parse_window(WINDOW).length_ns
+    return send_predictions(f"http://127.0.0.1:{stack.ports['OTLP_GRPC']}", end_ns)
 
 
 def test_every_prediction_is_counted_once(stack: Stack, sent: int) -> None:
