@@ -3,7 +3,9 @@
     DriftmeterError
     ├── ConfigError       a mistake in what the user gave at start: exit code 2, nothing was started
     │   └── BaselineError a baseline file or reference data that cannot be used
-    └── MalformedError    bytes that are not what their sender says they are
+    ├── MalformedError    bytes that are not what their sender says they are
+    ├── TransientError    something that cannot be done now and may be possible later: a full disk
+    └── DamagedError      what was written to disk is not what is there now
 
 Bad data inside a well-formed request is not an exception: it is a counted value.
 """
@@ -23,3 +25,11 @@ class BaselineError(ConfigError):
 
 class MalformedError(DriftmeterError):
     """Bytes that do not decode; the message says at which offset and why."""
+
+
+class TransientError(DriftmeterError):
+    """Something that cannot be done now; trying again later may help. Nothing has changed by the attempt."""
+
+
+class DamagedError(DriftmeterError):
+    """Stored bytes that are not what was written; the message names the file, the place and what to do."""
