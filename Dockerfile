@@ -20,7 +20,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 driftmeter \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/driftmeter --shell /usr/sbin/nologin driftmeter \
-    && install --directory --owner=10001 --group=10001 /var/cache/driftmeter /var/lib/driftmeter
+    && install --directory --owner=10001 --group=10001 /var/cache/driftmeter /var/lib/driftmeter /var/lib/driftmeter/data
 COPY --from=build /opt/driftmeter /opt/driftmeter
 # malloc keeps what it once took instead of returning large blocks to the system between two requests: receiving and
 # decoding cost half. The service does this for itself too; here it holds from the first byte on.

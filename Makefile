@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench components test-compose docs proto lock clean
+.PHONY: setup demo test check bench chaos components fuzz test-compose docs proto lock clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,24 @@ check: $(STAMP) ## Style, types, layers.
 
 bench: $(STAMP) ## All benchmarks as a table; python -m benchmarks NAME --json for one.
 	$(BIN)/python -m benchmarks
+
+CHAOS_SEED ?= 1
+CHAOS_KILLS ?= 100
+CHAOS_DIRECTORY ?= build/chaos-$(CHAOS_SEED)
+
+chaos: $(STAMP) ## Kill service and Collector 100 times under load, then count every span. Goes on when interrupted.
+	PYTHONPATH=tests $(BIN)/python -m chaos --seed $(CHAOS_SEED) --kills $(CHAOS_KILLS) --directory $(CHAOS_DIRECTORY)
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= journal framed_journal bundle snapshot state decoder json_body http_body
+
+fuzz: $(STAMP) ## Feed everything that reads bytes with damaged ones, guided by coverage, FUZZ_SECONDS for each target.
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/fuzz.lock
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "== $$target"; \
+	  PYTHONPATH=service:tests $(BIN)/python -m fuzz $$target .fuzz/$$target -max_total_time=$(FUZZ_SECONDS) \
+	    -rss_limit_mb=2048 -timeout=20 -max_len=65536 -print_final_stats=0 -verbosity=1 || exit 1; \
+	done
 
 components: ## Build the real Collector, Prometheus and telemetrygen into a cache outside the tree.
 	scripts/components.sh all

@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks.measure import Measurement, Work, compare, median_cpu_seconds
+from benchmarks.measure import Measurement, Options, Work, compare, median_cpu_seconds
 from driftmeter.columnar import batches, decoder, layout
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoder
 from driftmeter.columnar.kinds import KindBook
-from otlp_samples import batched_request, make_request, make_span, usual_request
+from otlp_samples import batched_request, make_request, make_span, owner_heavy_request, usual_request
 
 SPANS = 1_000
 ARRAY_SPANS, ELEMENTS = 100, 100
+SMALL_SPANS, SMALL_REQUESTS = 10, 100
 _STAGES: tuple[tuple[ModuleType, str, str], ...] = (
-    (decoder, "decode_request", "wire"),
-    (batches, "_split", "group"),
+    (decoder, "decode_requests", "wire"),
+    (batches, "group_spans", "group"),
     (batches, "find_columns", "find_columns"),
     (batches, "_fill", "fill_columns"),
     (batches, "_arrays", "categories_and_arrow"),
@@ -34,7 +35,7 @@ _STAGES: tuple[tuple[ModuleType, str, str], ...] = (
 """Functions that make up a decode, where they are looked up, and what the stage is called."""
 
 
-def run() -> Iterator[Measurement]:
+def run(_options: Options) -> Iterator[Measurement]:
     """Compare, then time each stage."""
     request = usual_request(SPANS)
     ours = Decoder(AttributesConfig(), KindBook())
@@ -59,6 +60,8 @@ def run() -> Iterator[Measurement]:
     yield Measurement("decode", "flat_room", _flat_bytes(ours) / SPANS, "bytes/span")
     yield _arrays()
     yield _json()
+    yield from _small()
+    yield from _worst_cases()
 
 
 def _arrays() -> Measurement:
@@ -101,6 +104,38 @@ def _json() -> Measurement:
     )
 
 
+def _small() -> Iterator[Measurement]:
+    """Requests as an SDK sends them without a Collector: each by itself, and as many as wait at once."""
+    bodies = [usual_request(SMALL_SPANS, seed) for seed in range(SMALL_REQUESTS)]
+    ours = Decoder(AttributesConfig(), KindBook())
+    assert ours.decode_many(bodies).accepted == SMALL_SPANS * SMALL_REQUESTS
+    for name, work in (
+        ("small_alone", lambda: [ours.decode(body) for body in bodies]),
+        ("small_together", lambda: ours.decode_many(bodies)),
+    ):
+        seconds = median_cpu_seconds(work, repeats=5, rounds=15)
+        yield Measurement("decode", name, seconds / SMALL_REQUESTS * 1e6, "us/request")
+
+
+def _worst_cases() -> Iterator[Measurement]:
+    """Requests made of many attributes of owners and many spans in these, which would be multiplied if it were naive.
+
+    The figure for 1 MiB; at four times the size it must not be much more for each byte.
+    """
+    for size in (2**20, 2**22):
+        worst = max(
+            median_cpu_seconds(_decoding(owner_heavy_request(size, kind, level)), repeats=1, rounds=3)
+            for kind in ("attributes", "arrays", "duplicates", "unlike", "undecided", "overwritten")
+            for level in ("resource", "scope", "scopes")
+        )
+        name = "decode_worst_case" if size == 2**20 else "decode_worst_case_4mib"
+        yield Measurement("decode", name, worst / size * 1e9, "ns/byte")
+
+
+def _decoding(request: bytes) -> Work:
+    return lambda: Decoder(AttributesConfig(), KindBook()).decode(request)
+
+
 def _per_span(seconds: float) -> float:
     return seconds / SPANS * 1e9
 
@@ -135,7 +170,7 @@ def _caught(decode: Work, module: ModuleType, function: str) -> Work:
 
     def again() -> None:
         if function == "find_columns":
-            arguments[2].fill(-1)  # It wants its index empty.
+            arguments[3].fill(-1)  # It wants its index empty.
         original(*arguments)
 
     return again

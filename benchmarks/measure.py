@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 Work = Callable[[], object]
 
@@ -22,6 +23,7 @@ class Measurement:
         reference_value: The reference's figure, in the same unit and from the same run.
         ratio: Ours divided by the reference's: the median over rounds in which both ran one after the other.
         target: The ratio, or the value where there is no ratio, that must not be exceeded; None when none is set.
+        at_least: The same, not to be fallen short of.
     """
 
     benchmark: str
@@ -32,6 +34,29 @@ class Measurement:
     reference_value: float | None = None
     ratio: float | None = None
     target: float | None = None
+    at_least: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether a bound is set and not kept."""
+        judged = self.value if self.ratio is None else self.ratio
+        above = self.target is not None and judged > self.target
+        return above or (self.at_least is not None and judged < self.at_least)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How benchmarks are to run.
+
+    Attributes:
+        quick: Small amounts, to see that all of it works: the figures mean little.
+        only: Parts of a benchmark that has parts; empty for all.
+        document: Page whose tables, and plots beside it, are written anew by a benchmark that has some.
+    """
+
+    quick: bool = False
+    only: tuple[str, ...] = ()
+    document: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable
 
-from benchmarks import decode
-from benchmarks.measure import Measurement
+from benchmarks import decode, fold
+from benchmarks.ingest import parts as ingest
+from benchmarks.measure import Measurement, Options
 
-BENCHMARKS: dict[str, Callable[[], Iterable[Measurement]]] = {
+BENCHMARKS: dict[str, Callable[[Options], Iterable[Measurement]]] = {
     "decode": decode.run,
+    "ingest": ingest.run,
+    "fold": fold.run,
 }
 """Name of each benchmark, and the function that runs it."""

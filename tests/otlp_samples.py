@@ -155,6 +155,33 @@ def usual_request(spans: int = 1_000, seed: int = 1) -> bytes:
     ).SerializeToString()
 
 
+def owner_heavy_request(size_bytes: int, kind: str = "attributes", level: str = "resource") -> bytes:
+    """Half of the bytes are attributes of owners, the other half spans in them that are as small as can be.
+
+    Args:
+        size_bytes: About how large.
+        kind: What the owners hold: one value for each key (`attributes`), arrays of two elements (`arrays`), one key
+            again and again (`duplicates`), arrays of different lengths (`unlike`), keys without a value
+            (`undecided`), or what each span overwrites (`overwritten`).
+        level: One `resource`, one `scope`, or one resource with a scope for each span (`scopes`).
+    """
+    values: dict[str, Scalar] = {"arrays": array(1, 2), "undecided": None}
+    count = size_bytes // 2 // {"arrays": 37, "unlike": 37}.get(kind, 26)
+    pairs = []
+    for i in range(count):
+        value = array(*[1] * (2 + i % 2)) if kind == "unlike" else values.get(kind, 1)
+        pairs.append(attribute(f"ml.feature.{0 if kind == 'duplicates' else i}", value).SerializeToString())
+    first = [attribute(key, value).SerializeToString() for key, value in (("ml.model.name", "m"), ("ml.label.l", 1))]
+    own = [attribute(f"ml.feature.{count // 2}", 1.0).SerializeToString()] if kind == "overwritten" else []
+    span = field(8, 1, START_NS.to_bytes(8, "little")) + b"".join(field(9, 2, pair) for pair in own)
+    entries = [field(2, 2, span)] * (size_bytes // 2 // (len(span) + 6))
+    resource = b"".join(field(1, 2, pair) for pair in (first if level == "scope" else [*first, *pairs]))
+    scope = field(1, 2, b"".join(field(3, 2, pair) for pair in pairs)) if level == "scope" else b""
+    if level == "scopes":
+        return field(1, 2, field(1, 2, resource) + b"".join(field(2, 2, entry) for entry in entries))
+    return field(1, 2, field(1, 2, resource) + field(2, 2, scope + b"".join(entries)))
+
+
 # What follows writes the wire format by hand, to reach forms that no library writes.
 
 _KEYS = (

@@ -80,14 +80,15 @@ class ServiceProcess:
         assert "message=stopped" in self.log_text()
 
 
-def complete(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration, with free loopback ports where it names none."""
+def complete(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """The configuration, with free loopback ports and a directory for the journal where it names none."""
     export = dict(config.get("export", {}))
     export.setdefault("scrape", {"listen": f"{LOOPBACK}:{free_port()}"})
     ingest = dict(config.get("ingest", {}))
     for protocol in ("grpc", "http"):
         ingest.setdefault(protocol, {"listen": f"{LOOPBACK}:{free_port()}"})
-    return {**config, "ingest": ingest, "export": export}
+    journal = {"directory": str(directory / "journal"), "min_free_bytes": 0, **config.get("journal", {})}
+    return {**config, "ingest": ingest, "export": export, "journal": journal}
 
 
 @contextmanager
@@ -98,7 +99,7 @@ def run_service(config: Mapping[str, Any], directory: Path) -> Iterator[ServiceP
         config: As in the YAML file; free ports are taken unless it names some.
         directory: An existing directory for the configuration and the log.
     """
-    whole = complete(config)
+    whole = complete(config, directory)
     file = directory / "driftmeter.yaml"
     file.write_text(yaml.safe_dump(whole))
     pages = f"http://{whole['export']['scrape']['listen']}"
@@ -119,7 +120,7 @@ def driftmeter(*arguments: str | Path, timeout_seconds: float = COMMAND_SECONDS)
 def refused_start(config: Mapping[str, Any], directory: Path) -> subprocess.CompletedProcess[str]:
     """Runs `driftmeter serve` with a configuration that it must not start with."""
     file = directory / "driftmeter.yaml"
-    file.write_text(yaml.safe_dump(complete(config)))
+    file.write_text(yaml.safe_dump(complete(config, directory)))
     return driftmeter("serve", "--config", file)
 
 

@@ -59,13 +59,21 @@ def request_of(
 
 
 def requests_of(
-    table: pl.DataFrame, ends_ns: Iterable[int], model: Mapping[str, Scalar], spans_per_request: int = 1_000
+    table: pl.DataFrame,
+    ends_ns: Iterable[int],
+    model: Mapping[str, Scalar],
+    spans_per_request: int = 1_000,
+    first_number: int = 0,
 ) -> Iterator[bytes]:
-    """Requests of so many spans each from a table whose columns are named by whole attribute keys."""
+    """Requests of so many spans each from a table whose columns are named by whole attribute keys.
+
+    Their ids are counted up from `first_number`: what is sent twice under one id is counted once.
+    """
     times = list(ends_ns)
     for start in range(0, table.height, spans_per_request):
         part = table.slice(start, spans_per_request)
-        yield request_of(part.iter_rows(named=True), times[start : start + part.height], model, start)
+        ends = times[start : start + part.height]
+        yield request_of(part.iter_rows(named=True), ends, model, first_number + start)
 
 
 def channel_to(endpoint: str) -> grpc.Channel:

@@ -10,7 +10,9 @@ from driftmeter.baseline.book import BaselineBook
 from driftmeter.baseline.build import build_baseline
 from driftmeter.baseline.data import ColumnOptions, to_dataset
 from driftmeter.config import Config
+from driftmeter.errors import DriftmeterError
 from driftmeter.export.evaluated import EvaluatedWindow
+from driftmeter.journal.store import Journal, MemoryJournal
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
@@ -43,10 +45,12 @@ class WatchedPipeline:
     Attributes:
         config: Parts of the configuration, as in the YAML file.
         baselines: Baselines from files.
+        journal: Where it writes down what it accepts; by default it does not.
     """
 
     config: Mapping[str, Any]
     baselines: Sequence[Baseline] = ()
+    journal: Journal = field(default_factory=MemoryJournal)
     telemetry: Telemetry = field(default_factory=Telemetry)
     clock: StillClock = field(default_factory=lambda: StillClock(START_NS))
     evaluated: list[EvaluatedWindow] = field(default_factory=list)
@@ -56,7 +60,8 @@ class WatchedPipeline:
     def __post_init__(self) -> None:
         listeners = Listeners(self.predictions.append, self.evaluated.append)
         config = Config.model_validate(self.config)
-        self.pipeline = Pipeline(config, BaselineBook(self.baselines), self.telemetry, self.clock, listeners)
+        baselines = BaselineBook(self.baselines)
+        self.pipeline = Pipeline(config, baselines, self.journal, self.telemetry, self.clock, listeners)
 
     def send(
         self, rows: Sequence[Mapping[str, Scalar]], ends_ns: Sequence[int] | int = START_NS, **model: str
@@ -76,9 +81,11 @@ class WatchedPipeline:
 
     def accept(self, request: Request) -> Receipt:
         """Accepts a request, and does what waits after its answer."""
-        receipt = self.pipeline.accept(request)
+        (outcome,) = self.pipeline.accept([request])
         self.pipeline.settle()
-        return receipt
+        if isinstance(outcome, DriftmeterError):
+            raise outcome
+        return outcome
 
     def tick(self, *, revise: bool) -> None:
         """Lets the pipeline see the clock, and does what waits then."""

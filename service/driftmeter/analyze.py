@@ -20,7 +20,7 @@ from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
 
 _CELLS_MAX = 4_000_000
-"""Bins × windows counted and evaluated at a time: bounds memory at some 500 MB whatever the number of windows."""
+"""Numbers × windows counted and evaluated at a time: bounds memory at some 500 MB whatever the number of windows."""
 
 
 def analyze(  # noqa: PLR0913 - what a comparison is made of.
@@ -58,7 +58,7 @@ def analyze(  # noqa: PLR0913 - what a comparison is made of.
     order = np.argsort(slots, kind="stable")
     bounds = np.concatenate(([0], np.cumsum(np.bincount(slots))))
     total = len(bounds) - 1
-    step = max(1, _CELLS_MAX // baseline.layout.size)
+    step = max(1, _CELLS_MAX // Counts.cells(baseline.layout))
     for first in range(0, total, step):
         last = min(first + step, total)
         picked = order[bounds[first] : bounds[last]]

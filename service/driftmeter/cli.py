@@ -25,6 +25,7 @@ from driftmeter.baseline.file import read_baseline, write_baseline
 from driftmeter.config import Config, load_config
 from driftmeter.detect.config import DetectConfig
 from driftmeter.errors import ConfigError, DriftmeterError
+from driftmeter.journal_commands import journal_app
 from driftmeter.model.windows import parse_window
 from driftmeter.telemetry.logs import setup as setup_logs
 from driftmeter.terminal import baseline_table, findings_table, progress_bar
@@ -40,6 +41,7 @@ baseline_app = typer.Typer(help="Make and look at baselines: what a model's colu
 config_app = typer.Typer(help="Check and document the service's configuration.")
 app.add_typer(baseline_app, name="baseline", no_args_is_help=True)
 app.add_typer(config_app, name="config", no_args_is_help=True)
+app.add_typer(journal_app, name="journal", no_args_is_help=True)
 
 _out = Console()
 _err = Console(stderr=True)
@@ -105,13 +107,19 @@ def _root(
 def serve(
     config: Annotated[Path | None, typer.Option(help="YAML file; without it, defaults and environment.")] = None,
     log_level: Annotated[LogLevel, typer.Option(help="Least level written.", case_sensitive=False)] = LogLevel.INFO,
+    accept_loss: Annotated[  # noqa: FBT002 - a flag.
+        bool, typer.Option("--accept-loss", help="Start although part of the journal is damaged, and go on without it.")
+    ] = False,
 ) -> None:
     """Run the service until it is told to stop (SIGTERM, Ctrl-C).
+
+    What it accepts is on disk, in the directory that journal.directory names, before it is acknowledged; a service that
+    is started anew goes on where the last one was, however that ended.
 
     Example: driftmeter serve --config driftmeter.yaml
     """
     setup_logs(log_level.value)
-    serve_until_stopped(load_config(config))
+    serve_until_stopped(load_config(config), accept_loss=accept_loss)
 
 
 @app.command()

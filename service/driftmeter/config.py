@@ -17,6 +17,7 @@ from driftmeter.detect.config import DetectConfig
 from driftmeter.errors import ConfigError
 from driftmeter.export.config import ExportConfig
 from driftmeter.ingest.config import IngestConfig
+from driftmeter.journal.config import JournalConfig
 from driftmeter.window.config import WindowConfig
 
 ENVIRONMENT_PREFIX = "DRIFTMETER_"
@@ -55,6 +56,8 @@ class Config(BaseModel):
     """Where OTLP requests are taken."""
     attributes: AttributesConfig = AttributesConfig()
     """Which span attributes say what."""
+    journal: JournalConfig = JournalConfig()
+    """Where what is accepted is kept."""
     window: WindowConfig = WindowConfig()
     """How rows are cut into windows."""
     baseline: BaselineConfig = BaselineConfig()

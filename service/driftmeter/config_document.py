@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
@@ -59,11 +60,18 @@ def _section(path: str, part: type[BaseModel]) -> str:
     return "".join(lines)
 
 
+def _plain(value: Any) -> Any:
+    """What YAML has of its own."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    text = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True)
+    text = yaml.safe_dump(_plain(value), default_flow_style=True)
     return f"`{text.removesuffix('...' + chr(10)).strip()}`"
 
 

@@ -4,7 +4,8 @@
     ├── ConfigError       a mistake in what the user gave at start: exit code 2, nothing was started
     │   └── BaselineError a baseline file or reference data that cannot be used
     ├── MalformedError    bytes that are not what their sender says they are
-    ├── TransientError    something that cannot be done now and may be possible later: a full disk
+    ├── TransientError    something that cannot be done now and may be possible later
+    │   └── DiskFullError for want of room on a disk
     └── DamagedError      what was written to disk is not what is there now
 
 Bad data inside a well-formed request is not an exception: it is a counted value.
@@ -29,6 +30,10 @@ class MalformedError(DriftmeterError):
 
 class TransientError(DriftmeterError):
     """Something that cannot be done now; trying again later may help. Nothing has changed by the attempt."""
+
+
+class DiskFullError(TransientError):
+    """There is no room on a disk; the message says which, and what would make some."""
 
 
 class DamagedError(DriftmeterError):

@@ -1,62 +1,61 @@
 """The way of the data through the stages: the one module that knows their order.
 
-    request bytes ─► columnar ─► (baseline: learn) ─► window ─► detect ─► listeners (export)
+    requests ─► columnar ─► drop duplicates ─► journal ─► (baseline: learn) ─► window ─► detect ─► listeners (export)
+                                                 └ on disk: what follows can be done again after a crash
 
-All of it but learning runs on one thread, which owns the state; see `app.py`. `accept` does what an acknowledgement
-means, `work` what can wait for it. What a stage cannot digest is quarantined: one bad batch neither blocks its sender
-nor stops the service.
+A deterministic machine: its state is a function of the entries of the journal, in their order. What may go one way or
+another (the clock, when a baseline is learned, what fails) is written down before it has an effect, so that a replay
+comes to the same state. All of it but learning runs on one thread, which owns the state; see `app.py`.
+
+What a stage cannot digest is quarantined: one bad batch neither blocks its sender nor stops the service or its start.
 """
 
 import logging
 import math
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from driftmeter.accounts import Accounts
 from driftmeter.baseline.book import BaselineBook
 from driftmeter.baseline.learning import Learning
 from driftmeter.clock import Clock
-from driftmeter.columnar.count import count_entries
-from driftmeter.columnar.decoder import Decoded, Decoder
-from driftmeter.columnar.kinds import KindBook
 from driftmeter.config import Config
-from driftmeter.detect.detector import Detector
-from driftmeter.errors import MalformedError
+from driftmeter.due import DueWindows
+from driftmeter.errors import MalformedError, TransientError
 from driftmeter.export.evaluated import EvaluatedWindow
+from driftmeter.intake import Failed, Intake, Taken, quarantined_message
+from driftmeter.journal.entries import (
+    BatchEntry,
+    Entry,
+    LearnedEntry,
+    QuarantinedEntry,
+    RetriedEntry,
+    RowsEntry,
+    TickEntry,
+)
+from driftmeter.journal.store import Journal
+from driftmeter.learner import Learner
 from driftmeter.model.baseline import Baseline
-from driftmeter.model.columns import is_scored_field
+from driftmeter.model.bundle import Tree
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.request import Request
-from driftmeter.model.window_counts import WindowCounts
-from driftmeter.model.windows import parse_duration_ns
-from driftmeter.quarantine import Quarantine
+from driftmeter.model.stored import Stored
+from driftmeter.retrying import Retrying, Steps
 from driftmeter.summary.fold import warm_up as warm_up_fold
 from driftmeter.telemetry.logs import fields
-from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason, Telemetry
-from driftmeter.window.watermark import NEVER_NS
-from driftmeter.window.windows import ModelWindows
+from driftmeter.telemetry.metrics import RowOutcome, Telemetry
+from driftmeter.ward import Ward
+from driftmeter.watched import Added, WatchedModel, spans_in
+from driftmeter.window.key_table import warm_up as warm_up_keys
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-
-@dataclass(eq=False)
-class _Scored:
-    """A model with a baseline."""
-
-    windows: ModelWindows
-    detector: Detector
-    baseline: Baseline
-    unknown_columns: set[str] = field(default_factory=set)
+Outcome: TypeAlias = Receipt | MalformedError | TransientError
+"""What a request ends with: taken, no OTLP request, or to be sent again later."""
 
 
 @dataclass(eq=False)
@@ -73,63 +72,268 @@ class Pipeline:
     Args:
         config: The service's configuration.
         baselines: Baselines from files.
+        journal: Where what is accepted is written down first.
         telemetry: Where everything is counted.
         clock: The time.
         listeners: Who is told what comes out.
     """
 
     def __init__(
-        self, config: Config, baselines: BaselineBook, telemetry: Telemetry, clock: Clock, listeners: Listeners
+        self,
+        config: Config,
+        baselines: BaselineBook,
+        journal: Journal,
+        telemetry: Telemetry,
+        clock: Clock,
+        listeners: Listeners,
     ) -> None:
         self._config = config
         self._baselines = baselines
+        self._journal = journal
         self._telemetry = telemetry
+        self._accounts = Accounts(telemetry)
+        self._ward = Ward(journal, self._accounts, telemetry, clock.now_ns)
+        self._models: dict[ModelKey, WatchedModel] = {}
         self._clock = clock
         self._listeners = listeners
-        self._kinds = KindBook()
-        self._decoder = Decoder(config.attributes, self._kinds, self._has_baseline)
-        self._models: dict[ModelKey, _Scored | Learning] = {}
-        self._due: deque[tuple[Detector, WindowCounts]] = deque()
-        self._being_learned: deque[tuple[Learning, Future[Baseline | None]]] = deque()
-        self._learner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learner")
-        self._quarantine = Quarantine()
-        self._max_future_ns = parse_duration_ns(config.window.max_future)
+        self._intake = Intake(config, baselines, self._model, self._models.__contains__)
+        self._due = DueWindows(telemetry, clock, self._attempt, self._tell)
+        steps = Steps(self.accept, self._model, self._apply_rows, self._write_down)
+        self._retrying = Retrying(journal, self._ward, telemetry, clock, steps)
+        self._learner = Learner()
         self._by_data = config.window.clock == "data"
+        self._replaying = False
+        self.broken = False
+        """Whether state is not what the journal's entries lead to any more: it must not be kept nor counted to."""
+        self._unwritten: list[Entry] = []  # What took effect and is not on disk: after a full disk, or a replay.
+        self._left_out: set[tuple[int, int]] = set()  # Batches that a replay does not count, as they are in quarantine.
 
     def warm_up(self) -> None:
         """Compile or load all kernels, so that the first request is as fast as any other."""
-        self._decoder.warm_up()
+        self._intake.warm_up()
+        warm_up_keys()
         warm_up_fold()
 
-    def accept(self, request: Request) -> Receipt:
-        """Take one OTLP request; raises MalformedError when it is none."""
+    # Requests.
+
+    def accept(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Take OTLP requests: when it returns they are on disk and counted, or their senders are told why not."""
+        if self.broken:
+            return [TransientError("the service must be started anew")] * len(requests)
+        outcomes: list[Outcome | None] = [None] * len(requests)
+        taken: list[Taken] = []
+        written_late = 0
         try:
-            decoded = self._decode(request)
-        except MalformedError:
-            raise
+            for each in self._intake.take(requests, self._now_ns()):
+                if isinstance(each, Failed):
+                    outcomes[each.place] = self._refuse(requests[each.place], each.error)
+                else:
+                    taken.append(each)
+            written_late = self._append_unwritten()
+            sequences = [self._write(each) for each in taken]
+            self._journal.commit()
+            del self._unwritten[:written_late]
+        except TransientError as error:
+            self._take_back(taken)
+            return [outcome or error for outcome in outcomes]
         except Exception as error:  # noqa: BLE001 - one of the places that catch all: no poison, whatever it is.
-            return self._quarantine_request(request, error)
-        self._count_decoded(decoded)
+            self._take_back(taken)
+            return [outcome or self._take_alone(requests, at, error) for at, outcome in enumerate(outcomes)]
+        for sequence, each in zip(sequences, taken, strict=True):
+            quarantined = self._apply(sequence, each)
+            for place, receipt in _receipts(each, quarantined):
+                outcomes[place] = receipt
+        return [outcome or Receipt() for outcome in outcomes]
+
+    def _apply(self, sequence: int, taken: Taken) -> int:
+        """Count what has just been put on disk; returns how many spans went into quarantine instead."""
+        try:
+            for aside in taken.set_aside:
+                self._ward.account(aside)
+            return self._apply_rows(sequence, taken.entry)
+        except Exception:  # noqa: BLE001 - as above.
+            # It is on disk, so it is acknowledged; what it should have led to, only a replay can tell now.
+            _LOG.critical("state is behind the journal: the service must be started anew", exc_info=True)
+            self.broken = True
+            return 0
+
+    def _write(self, taken: Taken) -> int:
+        """Append what becomes of requests; returns the sequence of their entry, 0 when they are none."""
+        sequence = self._journal.append(taken.entry) if taken.entry.received else 0
+        taken.set_aside = [self._ward.take_unwritten(batch, error) for batch, error in taken.poisoned]
+        return sequence
+
+    def _take_back(self, taken: Sequence[Taken]) -> None:
+        """Nothing of these requests is on disk, and nothing shall be."""
+        self._journal.abandon()
+        for each in reversed(taken):
+            each.undo()
+
+    def _take_alone(self, requests: Sequence[Request], place: int, error: Exception) -> Outcome:
+        """A request by itself: one of those that came together fails, and nobody knows which."""
+        if len(requests) == 1:
+            return self._ward.take_request(requests[place], error)
+        (outcome,) = self.accept([requests[place]])
+        return outcome
+
+    def _refuse(self, request: Request, error: Exception) -> Outcome:
+        return error if isinstance(error, MalformedError) else self._ward.take_request(request, error)
+
+    def _model(self, key: ModelKey) -> WatchedModel:
+        model = self._models.get(key)
+        if model is None:
+            baseline = self._baselines.find(key.model, key.version)
+            model = self._models[key] = WatchedModel(key, self._config, self._journal.blobs, baseline)
+            if baseline is None:
+                _LOG.warning(
+                    "model without a baseline: learning one from its first rows; scores will carry no verdict",
+                    extra=fields(model=key.model, version=key.version, rows=self._config.baseline.learn_rows),
+                )
+            else:
+                self._intake.declare(baseline)
+            self._count_models()
+        return model
+
+    # What the entries of the journal do.
+
+    def replay(
+        self,
+        entries: Iterable[tuple[int, Entry]],
+        quarantined: frozenset[tuple[int, int]],
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Do again what the journal's tail did, and go on from there; returns how many entries it had.
+
+        Args:
+            entries: What was written down, by sequence.
+            quarantined: Sequence and number of the batches that went into quarantine: these are left out.
+            give_up: Asked before each entry whether to stop there.
+
+        Raises:
+            TransientError: It was given up: nothing can be done with this pipeline.
+        """
+        self._replaying = True
+        done = 0
+        for sequence, entry in entries:
+            if give_up():
+                raise TransientError("recovery was given up: the service was told to stop")
+            self._replay(sequence, entry, quarantined)
+            done += 1
+        self._replaying = False
+        self._write_down()
+        self._say_quarantined()
+        self._left_out.clear()
+        for model in self._models.values():
+            if model.learning is not None and model.learning.enough:
+                self._learner.begin(model.learning)
+        self._ward.show()
+        return done
+
+    def _replay(self, sequence: int, entry: Entry, quarantined: frozenset[tuple[int, int]]) -> None:
+        match entry:
+            case RowsEntry():
+                for batch in entry.batches:
+                    self._attempt("keys were not noted", batch.predictions.key, partial(self._insert, batch))
+                self._apply_rows(sequence, entry, quarantined)
+            case TickEntry():
+                self._tick(entry.now_ns, revise=entry.revise)
+            case LearnedEntry():
+                self._learn_again(entry)
+            case QuarantinedEntry():
+                self._ward.recall(entry)
+                place = (entry.sequence, entry.batch)
+                if not entry.sequence or place in self._left_out:  # Else a snapshot has it, or damage took its batch.
+                    self._left_out.discard(place)
+                    self._ward.account(entry)
+            case RetriedEntry():
+                self._ward.note_retry(entry)
+
+    def _insert(self, batch: BatchEntry) -> None:
+        predictions = batch.predictions
+        model = self._model(predictions.key)
+        self._intake.observe(predictions)
+        model.insert(predictions)
+
+    def _apply_rows(
+        self, sequence: int, entry: RowsEntry, quarantined: frozenset[tuple[int, int]] = frozenset()
+    ) -> int:
+        """Count what is on disk; returns how many spans went into quarantine instead."""
+        self._accounts.take_in(entry)
         failed = 0
-        for batch in decoded.batches:
+        for number, batch in enumerate(entry.batches):
+            if (sequence, number) in quarantined:
+                self._left_out.add((sequence, number))
+                continue
+            if not batch.spans:  # All of it was duplicates.
+                continue
+            predictions = batch.predictions
             try:
-                self._add(batch)
-            except Exception as error:  # noqa: BLE001 - as above, for one batch of the request.
-                self._quarantine_batch(batch, error)
-                failed += _spans_in(batch)
-        if failed:
-            self._keep(request)
-        rejected = sum(decoded.rejected.values()) + failed
-        messages = [*decoded.messages, *([f"{failed} spans quarantined after an internal error"] if failed else [])]
-        return Receipt(rejected, "; ".join(messages))
+                model = self._model(predictions.key)
+                added = model.add(predictions, batch.spans, entry.now_ns)
+            except Exception as error:  # noqa: BLE001 - one of the places that catch all: no poison, whatever it is.
+                entry_of_it = QuarantinedEntry(sequence, number, batch.spans)
+                failed += self._ward.take_written(entry_of_it, batch, error)
+                continue
+            self._accounts.accept(batch.spans, added)
+            self._attempt(
+                "what follows counting failed", model.key, partial(self._after_adding, model, predictions, added)
+            )
+        if failed and not self._replaying:
+            self._say_quarantined()
+        return failed
+
+    def _say_quarantined(self) -> bool:
+        """Say in the journal what went into quarantine; whether that is done. It may be done later."""
+        try:
+            self._ward.write_down()
+        except Exception as error:  # noqa: BLE001 - as above; what is counted already must not fail for it.
+            self._journal.abandon()
+            _LOG.warning("what is in quarantine is not written down yet: %r", error)
+            return False
+        return True
+
+    def _after_adding(self, model: WatchedModel, batch: Predictions, added: Added) -> None:
+        self._due.add(model, added.due)
+        self._due.add(model, self._attempt("windows were not closed", model.key, model.close))
+        count = partial(self._listeners.on_predictions, batch)
+        self._attempt("predictions were not counted for export", model.key, count)
+        learning = model.learning
+        if learning is not None and learning.enough and not self._replaying:
+            self._learner.begin(learning)
+        self._note_lag(model)
 
     def tick(self, *, revise: bool) -> None:
         """Time has passed: close windows of idle models; with `revise`, evaluate changed windows again."""
-        now_ns = self._clock.now_ns()
-        for key, state in list(self._models.items()):
-            if isinstance(state, _Scored):
-                due = self._attempt("windows were not closed", key, partial(state.windows.tick, now_ns, revise=revise))
-                self._due.extend((state.detector, window) for window in due or [])
+        now_ns = self._now_ns()
+        if self._tick(now_ns, revise=revise):
+            self._write_down(TickEntry(now_ns, revise))
+        for key, model in self._models.items():
+            self._attempt("old keys were not put aside", key, model.tidy)
+        self._telemetry.keys.set(sum(model.seen.keys for model in self._models.values()))
+        self._telemetry.keys_bytes.set(sum(model.seen.memory_bytes for model in self._models.values()))
+        self._journal.measure()
+
+    def _tick(self, now_ns: int, *, revise: bool) -> bool:
+        """Whether anything came of it: a window is due, or a watermark has moved."""
+        before, moved = len(self._due), False
+        for key, model in self._models.items():
+            watermark_ns = model.watermark_ns
+            tick = partial(model.tick, now_ns, revise=revise)
+            self._due.add(model, self._attempt("windows were not closed", key, tick))
+            moved |= model.watermark_ns != watermark_ns
+        return moved or len(self._due) > before
+
+    def retry_quarantined(self) -> None:
+        """Take what an operator wants to be tried again, as if it came for the first time."""
+        if self._say_quarantined():
+            self._retrying.retry()
+
+    # Work that waits until senders have their answers.
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there may be something for `work` to do; from any thread."""
+        return bool(self._due) or self._learner.is_busy
 
     def work(self, budget_seconds: float) -> bool:
         """Do some of what may wait until senders have their answers: take over learned baselines, evaluate windows.
@@ -141,15 +345,7 @@ class Pipeline:
             Whether windows are left to evaluate.
         """
         self._take_learned(wait=False)
-        started = self._clock.monotonic_seconds()
-        evaluated = 0
-        while self._due and (not evaluated or self._clock.monotonic_seconds() - started < budget_seconds):
-            detector, window = self._due.popleft()
-            self._attempt("a window was not evaluated", detector.key, partial(self._publish, detector, window))
-            evaluated += 1
-        if evaluated:
-            self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
-        return bool(self._due)
+        return self._due.work(budget_seconds)
 
     def settle(self) -> None:
         """Do all that waits, the learning of baselines included."""
@@ -159,204 +355,125 @@ class Pipeline:
 
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
-        for state in list(self._models.values()):
-            if self._by_data and isinstance(state, Learning) and state.rows and not state.under_way:
-                self._begin_to_learn(state)
+        for model in list(self._models.values()):
+            if self._by_data and model.learning is not None and model.learning.rows and not model.learning.under_way:
+                self._learner.begin(model.learning)
         self._take_learned(wait=self._by_data)
-        for key, state in list(self._models.items()):
-            if isinstance(state, _Scored):
-                drain = partial(state.windows.drain, everything=self._by_data)
-                due = self._attempt("the last windows were not closed", key, drain)
-                self._due.extend((state.detector, window) for window in due or [])
+        for key, model in list(self._models.items()):
+            drain = partial(model.drain, everything=self._by_data)
+            self._due.add(model, self._attempt("the last windows were not closed", key, drain))
         while self.work(math.inf):
             pass
 
     def close(self) -> None:
         """Begin to learn no more; what is being learned is not waited for."""
-        self._learner.shutdown(wait=False, cancel_futures=True)
-
-    def _has_baseline(self, key: ModelKey) -> bool:
-        return self._baselines.find(key.model, key.version) is not None
-
-    def _decode(self, request: Request) -> Decoded:
-        not_after_ns = None if self._by_data else self._clock.now_ns() + self._max_future_ns
-        decode = partial(self._decoder.decode, request.body, request.signal, not_after_ns=not_after_ns)
-        decoded = decode()
-        new = [batch.key for batch in decoded.batches if batch.key not in self._models]
-        if not new:
-            return decoded
-        # Columns of a new model were read as their first values suggest; its baseline knows better.
-        known = [baseline for key in new if (baseline := self._baselines.find(key.model, key.version))]
-        for baseline in known:
-            self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
-        return decode() if known else decoded
-
-    def _add(self, batch: Predictions) -> None:
-        state = self._models.get(batch.key) or self._start(batch.key)
-        spans, late, due = _spans_in(batch), 0, list[WindowCounts]()
-        if isinstance(state, Learning):
-            state.add(batch)
-        else:
-            late, due = state.windows.add(batch, self._clock.now_ns())
-        with self._telemetry.moving():
-            self._telemetry.in_flight_spans.add(-spans)
-            self._telemetry.spans.add(spans, outcome=SpanOutcome.ACCEPTED, reason="")
-            if isinstance(state, Learning):
-                self._telemetry.pending_rows.add(spans)
-            else:
-                self._count_folded(batch, spans, late)
-        count = partial(self._listeners.on_predictions, batch)
-        self._attempt("predictions were not counted for export", batch.key, count)
-        if not isinstance(state, Learning):
-            self._after_fold(batch, state, due)
-        elif state.enough:
-            self._begin_to_learn(state)
-
-    def _start(self, key: ModelKey) -> "_Scored | Learning":
-        baseline = self._baselines.find(key.model, key.version)
-        state: _Scored | Learning
-        if baseline is None:
-            rows = self._config.baseline.learn_rows
-            _LOG.warning(
-                "model without a baseline: learning one from its first rows; scores will carry no verdict",
-                extra=fields(model=key.model, version=key.version, rows=rows),
-            )
-            state = Learning(key, rows)
-            self._telemetry.models_without_baseline.add(1)
-        else:
-            state = self._scored(key, baseline)
-        self._models[key] = state
-        return state
-
-    def _scored(self, key: ModelKey, baseline: Baseline) -> _Scored:
-        return _Scored(
-            ModelWindows(baseline.layout, self._config.window),
-            Detector(key, baseline, self._config.detect),
-            baseline,
-        )
-
-    def _begin_to_learn(self, learning: Learning) -> None:
-        """Learning takes seconds, so it goes on beside; rows go on waiting meanwhile."""
-        learning.under_way = True
-        self._being_learned.append((learning, self._learner.submit(learning.task())))
+        self._learner.close()
 
     def _take_learned(self, *, wait: bool) -> None:
         """Put baselines to use, in the order in which they are learned; rows that teach nothing are not kept."""
-        while self._being_learned:
-            learning, future = self._being_learned[0]
-            if not (wait or future.done()):
-                return
-            self._being_learned.popleft()
-            baseline = self._attempt("no baseline could be learned", learning.key, future.result)
-            learning.under_way = False
-            if baseline is None:
-                self._settle_waiting(sum(map(_spans_in, learning.forget())), RowOutcome.NOT_SCORED)
-            else:
-                self._count_waiting(learning, baseline)
+        for learning, result in self._learner.learned(wait=wait):
+            baseline = self._attempt("no baseline could be learned", learning.key, result)
+            now_ns = self._now_ns()
+            self._write_down(LearnedEntry(learning.key, learning.rows if baseline else 0, now_ns))
+            self._take_over(learning, baseline, now_ns)
 
-    def _count_waiting(self, learning: Learning, baseline: Baseline) -> None:
-        self._kinds.declare(baseline.model, baseline.version, baseline.layout.kinds)
-        state = self._models[learning.key] = self._scored(learning.key, baseline)
-        self._telemetry.models_without_baseline.add(-1)
-        for batch in learning.batches:
-            self._fold_waiting(batch, state)
-
-    def _fold_waiting(self, batch: Predictions, state: _Scored) -> None:
-        spans, now_ns = _spans_in(batch), self._clock.now_ns()
-        added = self._attempt("a batch was not counted", batch.key, partial(state.windows.add, batch, now_ns))
-        if added is None:
-            self._settle_waiting(spans, RowOutcome.FAILED)
+    def _learn_again(self, entry: LearnedEntry) -> None:
+        learning = self._models[entry.key].learning if entry.key in self._models else None
+        if learning is None:
             return
-        late, due = added
-        with self._telemetry.moving():
-            self._telemetry.pending_rows.add(-spans)
-            self._count_folded(batch, spans, late)
-        self._after_fold(batch, state, due)
+        task = learning.task()
+        baseline = self._attempt("no baseline could be learned", entry.key, task) if entry.rows else None
+        self._take_over(learning, baseline, entry.now_ns)
 
-    def _settle_waiting(self, spans: int, outcome: RowOutcome) -> None:
-        with self._telemetry.moving():
-            self._telemetry.pending_rows.add(-spans)
-            self._telemetry.rows.add(spans, outcome=outcome)
+    def _take_over(self, learning: Learning, baseline: Baseline | None, now_ns: int) -> None:
+        model = self._models[learning.key]
+        if baseline is None:
+            self._accounts.give_up(sum(map(spans_in, learning.forget())), RowOutcome.NOT_SCORED)
+            return
+        waiting = self._attempt("a baseline was not put to use", model.key, partial(model.take_baseline, baseline))
+        if waiting is None:
+            self._accounts.give_up(sum(map(spans_in, learning.forget())), RowOutcome.FAILED)
+            return
+        self._intake.declare(baseline)
+        self._count_models()
+        self._count_waiting(model, waiting, now_ns)
 
-    def _after_fold(self, batch: Predictions, state: _Scored, due: list[WindowCounts]) -> None:
-        self._attempt("columns were not noted", batch.key, partial(self._note_unknown_columns, batch, state))
-        self._note_lag(batch.key, state, self._clock.now_ns())
-        self._due.extend((state.detector, window) for window in due)
+    def _count_waiting(self, model: WatchedModel, waiting: Sequence[Predictions], now_ns: int) -> None:
+        for batch in waiting:
+            spans = spans_in(batch)
+            add = partial(model.add, batch, spans, now_ns, waited=True)
+            added = self._attempt("a batch was not counted", model.key, add)
+            if added is None:
+                self._accounts.give_up(spans, RowOutcome.FAILED)
+                continue
+            self._accounts.end_wait(spans, added)
+            self._due.add(model, added.due)
+            self._due.add(model, self._attempt("windows were not closed", model.key, model.close))
 
-    def _publish(self, detector: Detector, window: WindowCounts) -> None:
-        evaluation = detector.evaluate([window])
-        evaluated = EvaluatedWindow(
-            key=detector.key,
-            window=window.window,
-            window_index=window.index,
-            start_ns=window.start_ns,
-            end_ns=window.end_ns,
-            revision=window.revision,
-            findings=evaluation.findings,
-            quality=evaluation.quality,
-            classes=evaluation.classes,
-        )
+    def _tell(self, evaluated: EvaluatedWindow) -> None:
         self._listeners.on_evaluated(evaluated)
 
-    def _count_decoded(self, decoded: Decoded) -> None:
-        telemetry = self._telemetry
-        with telemetry.moving():
-            telemetry.spans.add(decoded.received, outcome=SpanOutcome.RECEIVED, reason="")
-            telemetry.spans.add(decoded.ignored, outcome=SpanOutcome.IGNORED, reason=SpanReason.NOT_FEATURE_BEARING)
-            for reason, spans in decoded.rejected.items():
-                telemetry.spans.add(spans, outcome=SpanOutcome.REJECTED, reason=reason)
-            telemetry.in_flight_spans.add(decoded.accepted)
-        for reason, values in decoded.dropped_values.items():
-            telemetry.values_dropped.add(values, reason=reason)
+    # State.
 
-    def _count_folded(self, batch: Predictions, spans: int, late_rows: int) -> None:
-        """Count the spans of a batch of which so many rows, the oldest, were late."""
-        late = late_rows if spans == batch.rows.num_rows else _spans_in_oldest(batch, late_rows)
-        self._telemetry.rows.add(spans - late, outcome=RowOutcome.COUNTED)
-        self._telemetry.rows.add(late, outcome=RowOutcome.LATE)
+    def state(self) -> Tree:
+        """All of it, for `restore`: what the entries of the journal up to now have led to."""
+        self._unwritten.clear()  # Their effect is in it; written behind it, they would have it twice.
+        return {
+            "intake": self._intake.state(),
+            "models": [{"key": list(key), "state": model.state()} for key, model in self._models.items()],
+            "due": self._due.state(),
+            "ward": self._ward.state(),
+            "telemetry": self._telemetry.state(),
+        }
 
-    def _note_unknown_columns(self, batch: Predictions, state: _Scored) -> None:
-        """Say once per column that the baseline does not have it."""
-        known = state.baseline.layout.kinds
-        data = {name for name in batch.rows.schema.names if is_scored_field(name)}
-        for name in sorted(data - known.keys() - state.unknown_columns):
-            state.unknown_columns.add(name)
-            _LOG.warning(
-                "column without a baseline is not compared: build a baseline that has it",
-                extra=fields(model=batch.key.model, version=batch.key.version, column=name),
-            )
+    def restore(self, tree: Tree) -> None:
+        """Take over a state. Raises DamagedError when it is none."""
+        state = Stored(tree)
+        self._intake.restore(state.tree("intake"))
+        self._telemetry.restore(state.tree("telemetry"))
+        self._ward.restore(state.tree("ward"))
+        for each in state.objects("models"):
+            key = each.key("key")
+            baseline = self._baselines.find(key.model, key.version)
+            model = self._models[key] = WatchedModel(key, self._config, self._journal.blobs, baseline)
+            waiting = model.restore(each.tree("state"), baseline)
+            if model.baseline is not None:
+                self._intake.declare(model.baseline)
+            self._count_waiting(model, waiting, self._now_ns())
+        self._due.restore(state.objects("due"), self._models)
+        self._count_models()
 
-    def _note_lag(self, key: ModelKey, state: _Scored, now_ns: int) -> None:
-        watermark_ns = state.windows.watermark.value_ns
-        if watermark_ns > NEVER_NS:
-            lag_seconds = (now_ns - watermark_ns) / 1e9
-            self._telemetry.watermark_lag_seconds.set(
-                lag_seconds, model=key.model, version=key.version, stage=key.stage
-            )
+    # Helpers.
 
-    def _quarantine_request(self, request: Request, error: Exception) -> Receipt:
-        spans = count_entries(request)
-        with self._telemetry.moving():
-            self._telemetry.spans.add(spans, outcome=SpanOutcome.RECEIVED, reason="")
-            self._telemetry.spans.add(spans, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
-        self._keep(request)
-        _LOG.error("request quarantined after an internal error", exc_info=error, extra=fields(spans=spans))
-        return Receipt(spans, "quarantined after an internal error; the service's log says more")
+    def _now_ns(self) -> int:
+        return self._clock.now_ns()
 
-    def _quarantine_batch(self, batch: Predictions, error: Exception) -> None:
-        spans = _spans_in(batch)
-        with self._telemetry.moving():
-            self._telemetry.in_flight_spans.add(-spans)
-            self._telemetry.spans.add(spans, outcome=SpanOutcome.QUARANTINED, reason=SpanReason.EXCEPTION)
-        _LOG.error(
-            "batch quarantined after an internal error",
-            exc_info=error,
-            extra=fields(model=batch.key.model, spans=spans),
-        )
+    def _count_models(self) -> None:
+        self._telemetry.models_without_baseline.set(sum(each.baseline is None for each in self._models.values()))
 
-    def _keep(self, request: Request) -> None:
-        self._quarantine.add(request)
-        self._telemetry.quarantined_batches.set(len(self._quarantine.requests))
+    def _note_lag(self, model: WatchedModel) -> None:
+        if model.watermark_ns is not None:
+            lag_seconds = (self._clock.now_ns() - model.watermark_ns) / 1e9
+            self._telemetry.watermark_lag_seconds.set(lag_seconds, **model.key._asdict())
+
+    def _write_down(self, *entries: Entry) -> None:
+        """Put entries that no sender waits for into the journal, at once or with those that come next."""
+        self._unwritten += entries
+        if self._replaying or not self._unwritten:
+            return
+        try:
+            written = self._append_unwritten()
+            self._journal.commit()
+            del self._unwritten[:written]
+        except TransientError as error:
+            self._journal.abandon()
+            _LOG.warning("not written down yet: %s", error)
+
+    def _append_unwritten(self) -> int:
+        """Append what could not be written before, ahead of what follows from it; returns how many entries."""
+        for entry in self._unwritten:
+            self._journal.append(entry)
+        return len(self._unwritten)
 
     def _attempt(self, what: str, key: ModelKey, work: Callable[[], _Result]) -> _Result | None:
         """Keeps a fault in what follows an acknowledgement to one model: said, counted, None, and work goes on."""
@@ -369,20 +486,10 @@ class Pipeline:
             return None
 
 
-def _spans_in(batch: Predictions) -> int:
-    """Spans of a batch: each has one row numbered 0, and more when it has arrays."""
-    return len(batch.rows) - int(np.count_nonzero(_row_index(batch)))
-
-
-def _spans_in_oldest(batch: Predictions, rows: int) -> int:
-    """Spans that the oldest rows of a batch belong to. Rows of one span are equally old, so these are whole spans."""
-    if not rows:
-        return 0
-    times_ns = pc.cast(batch.rows.column("event_time"), pa.int64()).to_numpy()
-    newest_ns = np.partition(times_ns, rows - 1)[rows - 1]
-    return int(np.count_nonzero((times_ns <= newest_ns) & (_row_index(batch) == 0)))
-
-
-def _row_index(batch: Predictions) -> npt.NDArray[np.uint16]:
-    index: npt.NDArray[np.uint16] = batch.rows.column("row_index").to_numpy()
-    return index
+def _receipts(taken: Taken, quarantined: int) -> Iterator[tuple[int, Receipt]]:
+    """Answers to the requests of one entry. What went wrong with one of several is told all of them, as a warning."""
+    rejected = taken.rejected + quarantined
+    message = "; ".join([*taken.messages, *([quarantined_message(quarantined)] if quarantined else [])])
+    alone = len(taken.places) == 1
+    for place in taken.places:
+        yield place, Receipt(rejected if alone else 0, message)

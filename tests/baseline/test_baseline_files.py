@@ -10,8 +10,15 @@ import pytest
 
 from driftmeter.baseline.book import BaselineBook, read_book
 from driftmeter.baseline.build import build_baseline
-from driftmeter.baseline.file import FORMAT_VERSION, read_baseline, write_baseline
-from driftmeter.errors import BaselineError
+from driftmeter.baseline.file import (
+    FORMAT_VERSION,
+    baseline_from_bytes,
+    baseline_to_bytes,
+    hashed,
+    read_baseline,
+    write_baseline,
+)
+from driftmeter.errors import BaselineError, DamagedError
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.bins import CategoryBins, NumericBins
 from driftmeter.model.windows import parse_window
@@ -245,3 +252,28 @@ def test_named_file_must_be_there(tmp_path: Path) -> None:
     assert read_book([str(tmp_path / "*.parquet")]).find("price", "3") is None
     with pytest.raises(BaselineError, match="no such baseline file"):
         read_book([str(tmp_path / "gone.parquet")])
+
+
+def test_bytes_are_what_a_file_holds(tmp_path: Path) -> None:
+    """A baseline in stored state is the one of its file, hash included; written again it is the same bytes."""
+    baseline = make_baseline()
+    content = baseline_to_bytes(baseline)
+    path = tmp_path / "baseline.parquet"
+    path.write_bytes(content)
+    restored = baseline_from_bytes(content)
+    assert baseline_to_bytes(restored) == baseline_to_bytes(read_baseline(path)) == content
+    assert restored.content_hash == hashed(baseline).content_hash != ""
+    assert restored.layout.size == baseline.layout.size
+    for one, other in zip(baseline.columns, restored.columns, strict=True):
+        assert (one.noise, one.counts.tolist()) == (other.noise, other.counts.tolist())
+
+
+@pytest.mark.parametrize("place", [50, 500, -200, -5])
+def test_damaged_bytes_are_named(place: int) -> None:
+    """A flipped byte or a missing end of a stored baseline is found."""
+    content = bytearray(baseline_to_bytes(make_baseline()))
+    with pytest.raises(DamagedError, match="stored baseline"):
+        baseline_from_bytes(bytes(content[:place]))
+    content[place] ^= 0xFF
+    with pytest.raises(DamagedError, match="stored baseline"):
+        baseline_from_bytes(bytes(content))

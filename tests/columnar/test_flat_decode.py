@@ -20,7 +20,7 @@ from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.decoder import Decoder
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.columnar.naming import compile_naming
-from driftmeter.columnar.request import decode_request
+from driftmeter.columnar.request import decode_requests
 from driftmeter.columnar.schema import TRACES, build_table
 from driftmeter.model.request import Signal
 from otlp_samples import START_NS, attribute, batched_request, unusual_request, usual_request
@@ -37,7 +37,7 @@ from otlp_samples import batched_request, damage, unusual_request, usual_request
 from driftmeter.columnar import layout
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.naming import compile_naming
-from driftmeter.columnar.request import decode_request
+from driftmeter.columnar.request import decode_requests
 from driftmeter.columnar.schema import TRACES, build_table
 
 SIZE = 1 << 20
@@ -56,7 +56,7 @@ def decode(data, at_end):
     room[start:start + len(data)] = np.frombuffer(data, np.uint8)
     view = room[start:start + len(data)]
     view.flags.writeable = False
-    return decode_request(view, len(data), TRACES, 2**63 - 1, naming, table, flat)
+    return decode_requests(view, np.array([len(data)]), TRACES, 2**63 - 1, naming, table, flat)
 
 accepted = 0
 samples = [usual_request(1, 3), batched_request(1, 3), *(unusual_request(random.Random(seed)) for seed in range(12))]
@@ -87,7 +87,8 @@ def test_every_attribute_of_every_level_is_flat(seed: int) -> None:
     flat = layout.make_flat(2_000, 200, 200, 1_024)
     flat.state[layout.SEED] = seed
     buffer = np.frombuffer(data or b"\0", np.uint8)
-    assert decode_request(buffer, len(data), TRACES, 2**63 - 1, compile_naming(EVERY_KEY), build_table(), flat) == 0
+    ends = np.array([len(data)])
+    assert decode_requests(buffer, ends, TRACES, 2**63 - 1, compile_naming(EVERY_KEY), build_table(), flat) == 0
     number = skipped = 0
     for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
@@ -101,13 +102,19 @@ def test_every_attribute_of_every_level_is_flat(seed: int) -> None:
                 row = flat.spans[number]
                 scope = flat.scopes[row[layout.SPAN_SCOPE]]
                 resource_range = scope[[layout.SCOPE_RESOURCE_FIRST, layout.SCOPE_RESOURCE_STOP]]
-                assert read(flat, data, resource_range) == wanted(resource_spans.resource.attributes)
+                assert read(flat, data, resource_range) == last_of_each_key(resource_spans.resource.attributes)
                 scope_range = scope[[layout.SCOPE_FIRST, layout.SCOPE_STOP]]
-                assert read(flat, data, scope_range) == wanted(scope_spans.scope.attributes)
+                assert read(flat, data, scope_range) == last_of_each_key(scope_spans.scope.attributes)
                 assert read(flat, data, row[[layout.SPAN_FIRST, layout.SPAN_STOP]]) == wanted(span.attributes)
                 assert row[layout.SPAN_START].view(np.uint64) == span.start_time_unix_nano
                 number += 1
     assert (number, number + skipped) == (flat.state[layout.SPANS], flat.state[layout.RECEIVED])
+
+
+def last_of_each_key(pairs: Iterable[KeyValue]) -> list[tuple[str, str | None, bytes]]:
+    """The same for an owner, whose overwritten attributes are not kept."""
+    every = wanted(pairs)
+    return [each for i, each in enumerate(every) if each[0] not in {key for key, _, _ in every[i + 1 :]}]
 
 
 def wanted(pairs: Iterable[KeyValue]) -> list[tuple[str, str | None, bytes]]:

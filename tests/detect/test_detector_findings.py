@@ -21,6 +21,7 @@ from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_window
 from driftmeter.summary.fold import fold
 from rows import DAY_NS, KEY, Floats, predictions
+from stored_states import again
 
 DAY = parse_window("24h")
 Values = Mapping[str, Sequence[float | str | None] | Floats]
@@ -290,3 +291,17 @@ def test_model_without_categorical_predictions_has_no_classes() -> None:
     evaluation = Detector(KEY, built, DetectConfig()).evaluate([WindowCounts(DAY, 0, 0, DAY_NS, 0, counts)])
     assert evaluation.classes.is_empty()
     assert "class" in evaluation.classes.columns
+
+
+def test_a_restarted_detector_finds_the_same() -> None:
+    """After every window a new detector takes over the state of the one before: no finding differs."""
+    undisturbed, disturbed = (Detector(KEY, baseline(), DetectConfig()) for _ in range(2))
+    for index in range(6):
+        shift = 0.0 if index % 3 else 4.0
+        window = window_of({"x": np.random.default_rng(index).normal(shift, size=500)}, index // 2, index % 2)
+        fresh = Detector(KEY, baseline(), DetectConfig())
+        fresh.restore(again(disturbed.state()))
+        disturbed = fresh
+        expected, actual = undisturbed.evaluate([window]), disturbed.evaluate([window])
+        assert expected.findings.equals(actual.findings)
+        assert expected.quality.equals(actual.quality)

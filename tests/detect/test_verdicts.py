@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftmeter.detect.verdict import Verdicts
+from driftmeter.errors import DamagedError
+from stored_states import again, assert_damage_is_named
 
 WINDOW = st.tuples(st.booleans(), st.booleans())
 
@@ -88,6 +90,53 @@ def test_memory_is_bounded() -> None:
     sure = np.array([True])
     for index in range(3000):
         made.judge(index, 0, sure, sure)
-    assert len(made._made) <= 1000
+    assert len(made._places) <= 1000 >= len(made._table)
     assert np.isnan(made.judge(0, 1, sure, sure)[0])
     assert made.judge(2999, 1, sure, sure).tolist() == [1]
+
+
+def _restarted(made: Verdicts) -> Verdicts:
+    fresh = Verdicts(made.columns)
+    fresh.restore(again(made.state()))
+    return fresh
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1), st.booleans(), *[st.booleans()] * 4), max_size=40),
+)
+def test_restarts_change_no_verdict(steps: list[tuple[int, int, bool, bool, bool, bool, bool]]) -> None:
+    """Windows and revisions in any order, restarted anywhere: the same verdicts as without."""
+    undisturbed = disturbed = Verdicts(2)
+    disturbed = _restarted(undisturbed)
+    for index, revision, restart, *bits in steps:
+        exceeds, sufficient = np.array(bits[:2]), np.array(bits[2:])
+        expected = undisturbed.judge(index, revision, exceeds, sufficient)
+        np.testing.assert_array_equal(expected, disturbed.judge(index, revision, exceeds, sufficient))
+        if restart:
+            disturbed = _restarted(disturbed)
+
+
+def test_restarts_forget_the_same_windows() -> None:
+    """When more windows were judged than are remembered, the oldest go first after a restart, too."""
+    undisturbed, sure = Verdicts(1), np.array([True])
+    for index in range(1500):
+        undisturbed.judge(index, 0, sure, sure)
+    disturbed = _restarted(undisturbed)
+    for made in (undisturbed, disturbed):
+        made.judge(1500, 0, sure, sure)
+    for index in (0, 499, 500, 501, 502, 1499, 1500):
+        expected = undisturbed.judge(index, 1, sure, sure)
+        np.testing.assert_array_equal(expected, disturbed.judge(index, 1, sure, sure))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_damaged_state_is_named(seed: int) -> None:
+    """Whatever is wrong with stored verdicts, it is an error with a name or does no harm."""
+    made, sure = Verdicts(1), np.array([True])
+    for index in range(5):
+        made.judge(index, 0, sure, sure)
+    assert_damage_is_named(made.state(), lambda tree: Verdicts(1).restore(tree), seed)
+    with pytest.raises(DamagedError, match="shape"):
+        Verdicts(2).restore(made.state())

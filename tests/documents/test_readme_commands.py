@@ -62,16 +62,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(line: str, folder: Path) -> str:
     """Run one line; its output."""
-    program, *arguments = shlex.split(line)
+    program, *arguments = shlex.split(line, comments=True)
     assert program == "driftmeter"
     result = subprocess.run([DRIFTMETER, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{line}\n{result.stdout}{result.stderr}"
     return result.stdout
 
 
+def needs_service(line: str) -> bool:
+    """Whether a command starts the service, or looks at what it has written."""
+    return " serve " in line or " journal " in line
+
+
 def test_commands_run_in_the_order_they_are_given(folder: Path) -> None:
     """Baseline, check, analysis: each command of the README succeeds and leaves what it says."""
-    lines = [line for line in commands() if line.startswith("driftmeter") and " serve " not in line]
+    lines = [line for line in commands() if line.startswith("driftmeter") and not needs_service(line)]
     assert len(lines) >= 5
     output = {line: run(line, folder) for line in lines}
     assert (folder / "price.baseline.parquet").exists()
@@ -90,7 +95,11 @@ def served(folder: Path) -> Iterator[int]:
     if not (folder / "price.baseline.parquet").exists():
         run(next(line for line in commands() if "baseline build" in line), folder)
     command: list[str | Path] = [DRIFTMETER, *shlex.split(line)[1:-1], folder / shlex.split(line)[-1]]
-    environment = {"DRIFTMETER_BASELINE__FILES": f"[{folder / 'price.baseline.parquet'}]"}
+    environment = {
+        "DRIFTMETER_BASELINE__FILES": f"[{folder / 'price.baseline.parquet'}]",
+        "DRIFTMETER_JOURNAL__DIRECTORY": str(folder / "driftmeter-data"),  # As if it ran there.
+        "DRIFTMETER_JOURNAL__MIN_FREE_BYTES": "0",
+    }
     with running(command, folder / "log", lambda: answers("http://127.0.0.1:9464/readyz"), environment) as program:
         yield 9464
         assert program.stop() == 0
@@ -104,7 +113,7 @@ def require_free(port: int) -> None:
 
 
 def test_instrumented_model_is_counted(served: int, folder: Path) -> None:
-    """The README's ten lines, run as they stand, make predictions that /metrics counts."""
+    """The README's ten lines, run as they stand, make predictions that /metrics counts and the journal has."""
     snippet = next(block for block in blocks("python") if "TracerProvider" in block)
     script = folder / "server.py"
     use = "\nfor i in range(250):\n    predict(lambda f: f['age'] * 2.0, {'age': 30.0 + i % 20, 'region': 'north'})\n"
@@ -113,6 +122,10 @@ def test_instrumented_model_is_counted(served: int, folder: Path) -> None:
     page = httpx.get(f"http://127.0.0.1:{served}/metrics").text
     assert 'ml_predictions_total{model="price",version="3"} 250' in page
     assert 'driftmeter_rows_total{outcome="counted"} 250.0' in page
+    lines = [line for line in commands() if " journal " in line]
+    assert len(lines) >= 3
+    output = {line: run(line, folder) for line in lines}
+    assert "price" in next(text for line, text in output.items() if "inspect" in line)
 
 
 def test_queries_are_promql_over_our_metrics() -> None:

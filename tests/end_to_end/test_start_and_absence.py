@@ -30,11 +30,11 @@ def rows(seed: int, height: int = ROWS) -> pl.DataFrame:
 
 
 def live_requests(seed: int, columns: pl.DataFrame | None = None) -> Iterator[bytes]:
-    """Requests of rows that end now."""
+    """Requests of rows that end now; each seed has ids of its own."""
     table = rows(seed) if columns is None else columns
     now_ns = SystemClock().now_ns()
     return requests_of(
-        table.select(pl.all().name.prefix("ml.feature.")), [now_ns] * table.height, identity("prices"), 100
+        table.select(pl.all().name.prefix("ml.feature.")), [now_ns] * table.height, identity("prices"), 100, seed * ROWS
     )
 
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from components import Prometheus, free_port, require, run_prometheus
 from driftmeter.clock import SystemClock
 from driftmeter.errors import ConfigError
-from driftmeter.export import exporter as exporter_module
+from driftmeter.export import routes as routes_module
 from driftmeter.export import wire
 from driftmeter.export.config import ExportConfig
 from driftmeter.export.counters import bucket_durations
@@ -240,7 +240,7 @@ def test_a_prometheus_that_comes_later_gets_everything(tmp_path: Path) -> None:
             assert exporter.queued_samples > 0
             running = await asyncio.to_thread(stack.enter_context, run_prometheus(tmp_path, port=port))
             async with asyncio.timeout(30):
-                await exporter._routes[0].outbox.emptied()
+                await exporter._routes.routes[0].outbox.emptied()
             end = nanoseconds(DAY) / 1e9 + 5 * 86_400
             (series,) = running.query('count_over_time(ml_feature_drift_score{feature="temp"}[10d])', time=end)
             assert series.value == 5
@@ -396,7 +396,7 @@ def test_points_that_cannot_be_encoded_are_counted(
             raise ValueError("a fault")
         return encode_write_request(table, job, instance)
 
-    monkeypatch.setattr(exporter_module, "encode_write_request", encode)
+    monkeypatch.setattr(routes_module, "encode_write_request", encode)
 
     async def test() -> None:
         config = _config(remote_write={"url": receiver.url}, interval="1h")

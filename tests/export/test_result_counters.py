@@ -22,9 +22,9 @@ def test_predictions_and_errors_add_up_per_model() -> None:
     """Counts of different models stay apart."""
     counters = ResultCounters(1)
     nothing = np.zeros(len(DURATION_BOUNDS_SECONDS) + 1, np.int64)
-    counters.add_predictions(KEY, 10, 1, nothing, 0.0)
-    counters.add_predictions(KEY, 5, 2, nothing, 0.0)
-    counters.add_predictions(_OTHER, 7, 0, nothing, 0.0)
+    counters.add_predictions(KEY, 10, 1, nothing, 0)
+    counters.add_predictions(KEY, 5, 2, nothing, 0)
+    counters.add_predictions(_OTHER, 7, 0, nothing, 0)
     table = counters.points(5).filter(pl.col("metric").is_in(["ml_predictions_total", "ml_inference_errors_total"]))
     found = {(row["metric"], row["model"]): row["value"] for row in table.iter_rows(named=True)}
     assert found == {
@@ -38,9 +38,9 @@ def test_predictions_and_errors_add_up_per_model() -> None:
 def test_the_histogram_is_cumulative_with_inclusive_bounds() -> None:
     """A duration equal to a bound lies in its bucket; the infinite bucket equals the count; negative ones are zero."""
     durations = np.array([0, -5, 1_000_000, 1_000_001, 10_000_000_000, 10_000_000_001], np.int64)
-    counts, seconds = bucket_durations(durations)
+    counts, sum_ns = bucket_durations(durations)
     counters = ResultCounters(1)
-    counters.add_predictions(KEY, len(durations), 0, counts, seconds)
+    counters.add_predictions(KEY, len(durations), 0, counts, sum_ns)
     table = counters.points(5)
     buckets = dict(
         table.filter(pl.col("metric") == "ml_inference_duration_seconds_bucket").select("le", "value").rows()
@@ -99,11 +99,11 @@ def test_a_model_without_predictions_for_an_hour_is_ended_once_and_forgotten() -
     """All its counters get a stale marker at one call, are gone from then on, and those of others go on."""
     counters = ResultCounters(1)
     for key in (KEY, _OTHER):
-        counters.add_predictions(key, 10, 1, _NOTHING, 0.0)
+        counters.add_predictions(key, 10, 1, _NOTHING, 0)
     counters.add_findings(evaluated(0).findings)
     assert counters.expire(0).is_empty()
     of_key = counters.points(0).filter(pl.col("model") == KEY.model)
-    counters.add_predictions(_OTHER, 10, 1, _NOTHING, 0.0)
+    counters.add_predictions(_OTHER, 10, 1, _NOTHING, 0)
     counters.add_findings(evaluated(1).findings)  # A window that closes later is no prediction.
     assert counters.expire(SILENCE_NS).is_empty()
     ended = counters.expire(SILENCE_NS + 1)
@@ -129,7 +129,7 @@ def test_a_model_begins_at_zero_again_when_it_comes_back() -> None:
     counters = ResultCounters(1)
     for time_ns, rows in ((0, 10), (SILENCE_NS + 1, 3)):
         counters.expire(time_ns)
-        counters.add_predictions(KEY, rows, 1, _NOTHING, 0.0)
+        counters.add_predictions(KEY, rows, 1, _NOTHING, 0)
         counters.expire(time_ns)
         zeros = counters.begin()
         assert set(series_of(zeros)) == set(series_of(counters.points(0)))
@@ -143,7 +143,7 @@ def test_hundreds_of_retired_models_leave_nothing_behind() -> None:
     counters = ResultCounters(1)
     for version in range(300):
         key = ModelKey("m", str(version), "")
-        counters.add_predictions(key, 1, 0, _NOTHING, 0.0)
+        counters.add_predictions(key, 1, 0, _NOTHING, 0)
         counters.begin()
         counters.expire(version * 60 * _SECOND_NS)
     assert counters.points(0).filter(metric="ml_predictions_total").height <= 62

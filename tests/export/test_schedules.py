@@ -55,7 +55,7 @@ def test_windows_that_close_together_are_sent_one_by_one() -> None:
 def test_a_tick_repeats_the_newest_values_with_the_counters() -> None:
     """At every tick each model's newest values are sent again, stamped now, and the counters with them."""
     counters = ResultCounters(1)
-    counters.add_predictions(KEY, 10, 1, _NOTHING, 0.0)
+    counters.add_predictions(KEY, 10, 1, _NOTHING, 0)
     schedule = WallSchedule(counters)
     _publish(schedule, evaluated(0), evaluated(1), evaluated(5, key=ModelKey("other", "", "")))
     first = schedule.due(_NOW_NS, tick=True)
@@ -135,7 +135,7 @@ def test_every_window_is_sent_or_counted(seed: int, event_time: bool) -> None:  
 def test_a_silent_models_counters_stand_for_an_hour_and_end() -> None:
     """They are sent at every tick of that hour, get stale markers at one tick, and are sent no more."""
     counters = ResultCounters(1)
-    counters.add_predictions(KEY, 10, 1, _NOTHING, 0.0)
+    counters.add_predictions(KEY, 10, 1, _NOTHING, 0)
     schedule = WallSchedule(counters)
     totals: list[float] = []
     for tick in range(130):
@@ -219,7 +219,7 @@ def test_event_time_counters_carry_what_was_counted_at_publication() -> None:
     counters = ResultCounters(0)
     schedule = EventSchedule(counters)
     for index in range(3):
-        counters.add_predictions(KEY, 10, 0, _NOTHING, 0.0)
+        counters.add_predictions(KEY, 10, 0, _NOTHING, 0)
         _publish(schedule, evaluated(index))
     _publish(schedule, evaluated(71, window="1h"))  # Ends with the third day.
     due = schedule.due(_NOW_NS, tick=False)

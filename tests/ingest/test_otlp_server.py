@@ -12,15 +12,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from driftmeter.baseline.book import BaselineBook
 from driftmeter.clock import SystemClock
 from driftmeter.config import Config
-from driftmeter.errors import ConfigError, MalformedError
+from driftmeter.errors import ConfigError, DriftmeterError, MalformedError
 from driftmeter.ingest.config import IngestConfig
 from driftmeter.ingest.door import Sink
 from driftmeter.ingest.receiver import Receiver
-from driftmeter.model.predictions import ModelKey
+from driftmeter.journal.store import MemoryJournal
+from driftmeter.model.predictions import Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.request import Request, Signal
 from driftmeter.pipeline import Listeners, Pipeline
 from driftmeter.telemetry.metrics import RequestResult, SpanOutcome, Telemetry
+from driftmeter.watched import Added, WatchedModel
 from otlp_samples import usual_request
 from programs import LOOPBACK
 from receiving import MIB, Gate, Kept, receiving, request_of_size, rows_ending_now, run
@@ -33,14 +35,17 @@ def piped(pipeline: Pipeline) -> Sink:
     """The pipeline as a sink: on another thread, as in the service."""
 
     async def sink(request: Request) -> Receipt:
-        return await asyncio.to_thread(pipeline.accept, request)
+        (outcome,) = await asyncio.to_thread(pipeline.accept, [request])
+        if isinstance(outcome, DriftmeterError):
+            raise outcome
+        return outcome
 
     return sink
 
 
 def make_pipeline(telemetry: Telemetry) -> Pipeline:
     """A pipeline without baselines."""
-    return Pipeline(Config(), BaselineBook(), telemetry, SystemClock(), Listeners())
+    return Pipeline(Config(), BaselineBook(), MemoryJournal(), telemetry, SystemClock(), Listeners())
 
 
 def test_success_has_an_empty_body() -> None:
@@ -201,14 +206,14 @@ def test_internal_errors_reach_no_sender(monkeypatch: pytest.MonkeyPatch) -> Non
         telemetry = Telemetry()
 
         pipeline = make_pipeline(telemetry)
-        start = pipeline._start
+        add = WatchedModel.add
 
-        def start_unless_poison(key: ModelKey) -> object:
-            if key.model == "poison":
+        def add_unless_poison(self: WatchedModel, batch: Predictions, spans: int, now_ns: int) -> Added:
+            if self.key.model == "poison":
                 raise RuntimeError("cannot digest this")
-            return start(key)
+            return add(self, batch, spans, now_ns)
 
-        monkeypatch.setattr(pipeline, "_start", start_unless_poison)
+        monkeypatch.setattr(WatchedModel, "add", add_unless_poison)
         async with receiving(piped(pipeline), telemetry) as it:
             answer = await it.export(rows_ending_now(4, "poison"))
             assert answer.partial_success.rejected_spans == 4

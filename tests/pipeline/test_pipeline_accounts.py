@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftmeter import quarantine as quarantine_module
 from driftmeter.baseline.learning import Learning
 from driftmeter.detect.detector import Detector, Evaluation
 from driftmeter.errors import MalformedError
+from driftmeter.journal.quarantine import MemoryQuarantine
+from driftmeter.journal.store import MemoryJournal
 from driftmeter.model.predictions import Predictions
 from driftmeter.model.request import Request, Signal
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.telemetry.metrics import RowOutcome, SpanOutcome, SpanReason
 from driftmeter.window.windows import ModelWindows
 from otlp_samples import array, make_logs, make_record, make_request, make_span
-from spans import identity, request_of
+from spans import identity
 from watched_pipeline import MINUTE_NS, SECOND_NS, START_NS, WatchedPipeline, baseline_of
 
 CONFIG: dict[str, Any] = {
@@ -36,14 +37,16 @@ class IndigestibleError(RuntimeError):
 
 def poison_windows(patch: pytest.MonkeyPatch) -> None:
     """Windows cannot count rows of the model `poison` any more."""
-    add = ModelWindows.add
+    take = ModelWindows.take
 
-    def add_unless_poison(self: ModelWindows, batch: Predictions, now_ns: int) -> tuple[int, list[WindowCounts]]:
+    def take_unless_poison(
+        self: ModelWindows, batch: Predictions, now_ns: int, floor_ns: int
+    ) -> tuple[int, list[WindowCounts]]:
         if batch.key.model == "poison":
             raise IndigestibleError("rows")
-        return add(self, batch, now_ns)
+        return take(self, batch, now_ns, floor_ns)
 
-    patch.setattr(ModelWindows, "add", add_unless_poison)
+    patch.setattr(ModelWindows, "take", take_unless_poison)
 
 
 KINDS = st.sampled_from(["good", "unknown", "nameless", "featureless", "future", "timeless", "old", "poison"])
@@ -103,7 +106,7 @@ def test_poisonous_rows_leave_other_models_alone(monkeypatch: pytest.MonkeyPatch
     """A batch that windows cannot count is quarantined; the other batch of its request and later ones are counted."""
     poison_windows(monkeypatch)
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices"), baseline_of(ROWS, "poison")])
-    receipt = watched.accept(spans_of(["poison", "good", "poison", "good", "good"], 0, START_NS))
+    receipt = watched.accept(spans_of(["poison", "good", "poison", "good", "good"], 1_000, START_NS))
     assert receipt.rejected_spans == 2
     assert "2 spans quarantined" in receipt.message
     assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 3
@@ -159,13 +162,13 @@ def test_listeners_that_fail_lose_no_rows() -> None:
 def test_request_that_breaks_the_decoder_is_quarantined(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in decoding quarantines the whole request, whose spans are still counted; the next one is taken."""
     watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "prices")])
-    decode = watched.pipeline._decoder.decode
+    decode = watched.pipeline._intake._decoder.decode_many
 
     def fail_once(*_: object, **__: object) -> None:
-        monkeypatch.setattr(watched.pipeline._decoder, "decode", decode)
+        monkeypatch.setattr(watched.pipeline._intake._decoder, "decode_many", decode)
         raise IndigestibleError("bytes")
 
-    monkeypatch.setattr(watched.pipeline._decoder, "decode", fail_once)
+    monkeypatch.setattr(watched.pipeline._intake._decoder, "decode_many", fail_once)
     receipt = watched.send([{"size": 1.0}] * 3)
     assert receipt.rejected_spans == 3
     assert "quarantined" in receipt.message
@@ -182,41 +185,26 @@ def test_garbage_that_breaks_the_decoder_is_malformed(monkeypatch: pytest.Monkey
     def fail(*_: object, **__: object) -> None:
         raise IndigestibleError("bytes")
 
-    monkeypatch.setattr(watched.pipeline._decoder, "decode", fail)
+    monkeypatch.setattr(watched.pipeline._intake._decoder, "decode_many", fail)
     with pytest.raises(MalformedError, match=r"not an OTLP (trace|log) request"):
         watched.accept(Request(signal, b"\xff" * 20))
     assert watched.spans(SpanOutcome.RECEIVED) == 0
     watched.assert_ledger_holds()
 
 
-def test_quarantine_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest requests are kept, up to so many bytes; one larger than the bound alone is kept."""
+def test_quarantine_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest things are kept, up to so many bytes; the spans of what had to go are counted, and called so."""
     poison_windows(monkeypatch)
-    monkeypatch.setattr(quarantine_module, "QUARANTINE_BYTES_MAX", 10_000)
-    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "poison")])
-    requests = [
-        Request(
-            Signal.TRACES,
-            request_of([{"ml.feature.size": 1.0}] * 20, [START_NS] * 20, identity("poison"), 20 * number),
-        )
-        for number in range(30)
-    ]
-    for request in requests:
-        watched.accept(request)
-    kept = list(watched.pipeline._quarantine.requests)
-    assert kept == requests[-len(kept) :]
-    assert (
-        10_000 - len(requests[0].body)
-        < sum(len(each.body) for each in kept)
-        == watched.pipeline._quarantine.size_bytes
-        <= 10_000
-    )
-    assert watched.telemetry.quarantined_batches.value() == len(kept)
-    assert watched.spans(SpanOutcome.QUARANTINED, SpanReason.EXCEPTION) == 600
-    body = request_of([{"ml.feature.size": 1.0}] * 500, [START_NS] * 500, identity("poison"))
-    large = Request(Signal.TRACES, body)
-    watched.accept(large)
-    assert list(watched.pipeline._quarantine.requests) == [large]
+    journal = MemoryJournal()
+    journal.quarantine = MemoryQuarantine(bytes_max=10_000)
+    watched = WatchedPipeline(CONFIG, [baseline_of(ROWS, "poison")], journal)
+    for _ in range(20):
+        assert watched.send([{"size": 1.0}] * 20, model="poison").rejected_spans == 20
+    kept = len(journal.quarantine)
+    assert 1 <= kept < 20
+    assert watched.telemetry.quarantined_batches.value() == kept
+    assert watched.telemetry.quarantine_dropped.value(reason="size") == 20 * (20 - kept)
+    assert "# HELP driftmeter_quarantine_dropped_total Spans " in watched.telemetry.expose()
     watched.assert_ledger_holds()
 
 
@@ -270,17 +258,17 @@ def test_spans_with_arrays_are_accounted_as_spans(learned: bool) -> None:  # noq
     """A span of many rows is one in the accounts, in time, late or waiting; its rows are so many predictions."""
     watched = WatchedPipeline(CONFIG, [] if learned else [baseline_of(ROWS, "prices")])
     unlike: dict[str, Any] = {"size": array(1.0, 2.0), "other": array(1.0)}
-    rows: list[dict[str, Any]] = [{"size": array(*map(float, range(count)))} for count in (3, 1, 2, 5, 40, 0)]
+    rows: list[dict[str, Any]] = [{"size": array(*map(float, range(count)))} for count in (3, 1, 2, 5, 45, 0)]
     old_ns = START_NS - 30 * MINUTE_NS
     watched.send(rows, START_NS)
-    receipt = watched.send([*rows, unlike], [START_NS, old_ns, old_ns, START_NS, old_ns, START_NS, START_NS])
+    receipt = watched.send([*rows, unlike], [START_NS, old_ns, old_ns, old_ns, START_NS, START_NS, START_NS])
     assert (receipt.rejected_spans, "different lengths" in receipt.message) == (1, True)
     watched.assert_ledger_holds()
     assert watched.spans(SpanOutcome.RECEIVED) == 13
     assert watched.spans(SpanOutcome.ACCEPTED) == 10
     assert watched.spans(SpanOutcome.IGNORED, SpanReason.NOT_FEATURE_BEARING) == 2
     assert watched.spans(SpanOutcome.REJECTED, SpanReason.ARRAY_LENGTHS) == 1
-    assert sum(batch.rows.num_rows for batch in watched.predictions) == 102
+    assert sum(batch.rows.num_rows for batch in watched.predictions) == 112
     assert watched.telemetry.pending_rows.value() == 0
     assert watched.telemetry.rows.value(outcome=RowOutcome.LATE) == 3
     assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 7

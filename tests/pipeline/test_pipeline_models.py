@@ -54,7 +54,7 @@ def logged() -> Iterator[list[logging.LogRecord]]:
         def emit(self, record: logging.LogRecord) -> None:
             records.append(record)
 
-    logger, handler = logging.getLogger("driftmeter.pipeline"), Keeping()
+    logger, handler = logging.getLogger("driftmeter"), Keeping()
     logger.addHandler(handler)
     yield records
     logger.removeHandler(handler)
@@ -323,10 +323,10 @@ def test_learning_does_not_hold_up_other_models(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Learning, "task", slow)
     watched = WatchedPipeline(REPLAY, [baseline_of(reference_rows(), "prices")])
     rows = reference_rows().to_dicts()
-    for model in ("new", "prices", "new", "prices"):
+    for number, model in enumerate(("new", "prices", "new", "prices")):
         attributes = [{f"ml.feature.{name}": value for name, value in row.items()} for row in rows]
-        body = request_of(attributes, [START_NS] * len(rows), identity(model))
-        watched.pipeline.accept(Request(Signal.TRACES, body))
+        body = request_of(attributes, [START_NS] * len(rows), identity(model), number * len(rows))
+        watched.pipeline.accept([Request(Signal.TRACES, body)])
         watched.pipeline.work(0.1)
     assert watched.telemetry.rows.value(outcome=RowOutcome.COUNTED) == 2 * len(rows)
     assert watched.telemetry.pending_rows.value() == 2 * len(rows)

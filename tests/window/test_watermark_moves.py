@@ -52,3 +52,19 @@ def test_an_idle_model_is_moved_by_the_clock() -> None:
     assert watermark.value_ns == 90
     watermark.tick(260)
     assert watermark.value_ns == 250
+
+
+def test_a_clock_that_was_ahead_does_not_hold_it() -> None:
+    """Rows came by a clock that was ahead: once it is set right, an idle model is moved by it as any other."""
+    watermark = Watermark(out_of_orderness_ns=10, by_data=False, idle_after_ns=60)
+    watermark.observe(100, now_ns=86_400)
+    watermark.tick(86_400 - 59)
+    assert watermark.value_ns == 90
+    for now in (300, 360):
+        watermark.tick(now)
+        assert watermark.value_ns == now - 10
+    watermark.observe(310, now_ns=370)
+    watermark.tick(429)
+    assert watermark.value_ns == 350
+    watermark.tick(430)
+    assert watermark.value_ns == 420

@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftmeter.model.blobs import MemoryBlobs
 from driftmeter.model.counts import Counts
+from driftmeter.model.predictions import Predictions
 from driftmeter.summary.fold import fold
+from driftmeter.window.batch import keep_rows
 from driftmeter.window.config import WindowConfig
+from driftmeter.window.seen import SeenSpans
 from driftmeter.window.windows import ModelWindows
 from rows import ONE_COLUMN, SECOND_NS, assert_same_counts, predictions, record_batch
 
-Row = tuple[int, int]
+Row = tuple[int, float]
 """Time in seconds and value."""
 
 LATENESS_SECONDS = 600
@@ -85,3 +90,48 @@ def test_every_row_is_in_its_longest_window_or_late(batches: list[list[Row]]) ->
     assert counted + late == sum(map(len, batches))
     in_minutes = sum(int(counts.rows[0]) for (name, _), counts in final.items() if name == "1m")
     assert in_minutes <= counted
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, LATENESS_SECONDS), st.floats(-1e9, 1e9)), min_size=1, max_size=40), st.data())
+def test_spans_sent_again_in_any_order_and_batching_count_once(rows: list[Row], data: st.DataObject) -> None:
+    """Shuffled, repeated and cut anywhere, spans within the lateness give exactly their windows, bit for bit."""
+    numbers = data.draw(st.permutations(range(len(rows))))
+    again = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=40))
+    sent = [*numbers]
+    for number in again:
+        sent.insert(data.draw(st.integers(0, len(sent))), number)
+    cuts = sorted(data.draw(st.lists(st.integers(1, len(sent)), max_size=8)))
+    parts = [sent[first:last] for first, last in zip([0, *cuts], [*cuts, len(sent)], strict=True) if first < last]
+    config = WindowConfig(
+        lengths=("1m", "3m", "6m"), clock="data", out_of_orderness="10s", allowed_lateness=f"{LATENESS_SECONDS}s"
+    )
+    windows = ModelWindows(ONE_COLUMN, config)
+    seen = SeenSpans(MemoryBlobs(), windows.horizon)
+    final, duplicates = dict[tuple[str, int], Counts](), 0
+    for part in [*parts, None]:
+        if part is None:
+            due = windows.drain(everything=True)
+        else:
+            batch = spans([rows[number] for number in part], part)
+            admitted = seen.admit(batch)
+            duplicates += admitted.duplicates
+            fresh = batch if admitted.fresh is None else keep_rows(batch, admitted.fresh)
+            late, due = windows.add(fresh, 0)
+            assert late == 0
+            if data.draw(st.booleans()):
+                seen.retire(windows.watermark.value_ns)
+                seen.forget(windows.watermark.value_ns)
+                due += windows.tick(0, revise=True)
+        final |= {(each.window.name, (each.start_ns or 0) // SECOND_NS): each.counts.dense(ONE_COLUMN) for each in due}
+    expected = by_hand(rows, {"1m": 60, "3m": 180, "6m": 360})
+    assert duplicates == len(again)
+    assert final.keys() == expected.keys()
+    for key, counts in expected.items():
+        assert_same_counts(final[key], counts)
+
+
+def spans(rows: Sequence[Row], keys: Sequence[int]) -> Predictions:
+    """A batch of spans with these keys."""
+    plain = predictions([t * SECOND_NS for t, _ in rows], {"x": [float(x) for _, x in rows]})
+    return Predictions(plain.key, plain.rows.set_column(1, plain.rows.schema.field(1), pa.array(keys, pa.uint64())))

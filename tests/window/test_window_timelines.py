@@ -214,20 +214,25 @@ def test_rows_before_the_epoch_have_windows_too() -> None:
     assert line.drain() == [("1m", -60, 1, 0, 2), ("3m", -180, 0, 0, 3)]
 
 
-def test_only_windows_by_rows_have_no_late_rows() -> None:
-    """Without a window by time nothing can be late."""
-    line = Timeline(WindowConfig(lengths=("2rows",), clock="data"))
-    line.rows(10_000_000)
-    assert line.rows(0) == [("2rows", 0, 0, 0, 2)]
+def test_windows_by_rows_alone_take_rows_as_long_as_keys_are_kept() -> None:
+    """Where rows alone decide, a row is late once its five minutes are `allowed_lateness` past: it may come twice."""
+    line = Timeline(WindowConfig(lengths=("2rows",), clock="data", out_of_orderness="10s", allowed_lateness="5m"))
+    assert line.rows(10, 609) == [("2rows", 10, 0, 0, 2)]
+    assert line.rows(0, 610) == [("2rows", 0, 1, 0, 2)]
     assert line.late == 0
+    assert line.rows(299, 299) == []
+    assert line.late == 2
+    assert line.rows(300, 611) == [("2rows", 300, 2, 0, 2)]
+    assert line.late == 2
 
 
-def test_row_that_a_row_window_takes_is_not_late() -> None:
-    """A row too late for all windows by time still counts where rows alone decide."""
+def test_row_that_no_window_by_time_takes_is_late_for_windows_by_rows_too() -> None:
+    """Nobody knows any more whether it was counted before."""
     line = Timeline(WindowConfig(lengths=("1m", "3rows"), clock="data", allowed_lateness="5m"))
     line.rows(10_000, 10_001)
-    assert line.rows(0) == [("3rows", 0, 0, 0, 3)]
-    assert line.late == 0
+    assert line.rows(0) == []
+    assert line.late == 1
+    assert line.rows(10_002) == [("3rows", 10_000, 0, 0, 3)]
 
 
 @pytest.mark.parametrize("everything", [True, False])

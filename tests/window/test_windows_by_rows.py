@@ -21,7 +21,7 @@ def test_windows_hold_exactly_their_rows(batch_sizes: list[int], length: int) ->
     closed, first = [], 0
     for size in batch_sizes:
         part = slice(first, first + size)
-        closed += windows.add(predictions(times[part], {"x": values[part]}))
+        closed += windows.add(windows.count(predictions(times[part], {"x": values[part]})))
         first += size
     full = len(values) // length
     assert len(closed) == full
@@ -41,5 +41,5 @@ def test_mismatches_go_with_their_rows() -> None:
     """A mismatch is counted in the window that its row is cut into."""
     windows = RowWindows(ONE_COLUMN, parse_window("2rows"))
     batch = predictions([1, 2, 3, 4, 5], {"x": [1.0, None, None, None, 1.0]}, {"x": [1, 2, 3]})
-    closed = [*windows.add(batch), *windows.drain()]
+    closed = [*windows.add(windows.count(batch)), *windows.drain()]
     assert [each.counts.tallies[0, 0].tolist() for each in closed] == [[1, 0, 1], [2, 0, 2], [0, 0, 0]]

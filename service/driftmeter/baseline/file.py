@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from driftmeter.errors import BaselineError
+from driftmeter.errors import BaselineError, DamagedError
 from driftmeter.model.baseline import Baseline, Chunks, ColumnBaseline, Cuts
 from driftmeter.model.bins import CategoryBins, NumericBins
 from driftmeter.model.columns import Column, Role
@@ -60,19 +61,7 @@ _SCHEMA = pa.schema(
 
 def write_baseline(baseline: Baseline, path: Path) -> Baseline:
     """Write atomically; returns the baseline with its content hash."""
-    table = pa.Table.from_pylist([_to_row(each) for each in baseline.columns], schema=_SCHEMA)
-    header = {
-        "format": FORMAT_VERSION,
-        "model": baseline.model,
-        "version": baseline.version,
-        "rows": baseline.rows,
-        "start_ns": baseline.start_ns,
-        "end_ns": baseline.end_ns,
-        "windows": list(baseline.windows),
-        "skipped": dict(baseline.skipped),
-    }
-    header["sha256"] = _content_hash(header, table)
-    table = table.replace_schema_metadata({_KEY: json.dumps(header).encode()})
+    table, content_hash = _to_table(baseline)
     partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +71,7 @@ def write_baseline(baseline: Baseline, path: Path) -> Baseline:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise BaselineError(f"{path}: cannot be written: {error}") from error
-    return replace(baseline, content_hash=str(header["sha256"]))
+    return replace(baseline, content_hash=content_hash)
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -97,15 +86,61 @@ def read_baseline(path: Path) -> Baseline:
         raise BaselineError(
             f"{path}: damaged or not a baseline file ({error}); build it again with: driftmeter baseline build"
         ) from error
-    header = _header(path, table)
+    return _from_table(str(path), table)
+
+
+def baseline_to_bytes(baseline: Baseline) -> bytes:
+    """What `write_baseline` would write: all but the baseline's label, bit for bit."""
+    sink = io.BytesIO()
+    pq.write_table(_to_table(baseline)[0], sink, compression="zstd")
+    return sink.getvalue()
+
+
+def baseline_from_bytes(content: bytes) -> Baseline:
+    """The baseline of `baseline_to_bytes`, with its content hash and the label `file`.
+
+    Raises:
+        DamagedError: The content is not what was written.
+    """
+    try:
+        return _from_table("a stored baseline", pq.read_table(pa.BufferReader(content)))
+    except (BaselineError, pa.ArrowException, OSError) as error:
+        raise DamagedError(f"a stored baseline is damaged: {error}") from error
+
+
+def hashed(baseline: Baseline) -> Baseline:
+    """The same baseline with its content hash, as if it had been written and read."""
+    return replace(baseline, content_hash=_to_table(baseline)[1])
+
+
+def _to_table(baseline: Baseline) -> tuple[pa.Table, str]:
+    """The table of a file, its header included, and the content hash."""
+    table = pa.Table.from_pylist([_to_row(each) for each in baseline.columns], schema=_SCHEMA)
+    header = {
+        "format": FORMAT_VERSION,
+        "model": baseline.model,
+        "version": baseline.version,
+        "rows": baseline.rows,
+        "start_ns": baseline.start_ns,
+        "end_ns": baseline.end_ns,
+        "windows": list(baseline.windows),
+        "skipped": dict(baseline.skipped),
+    }
+    content_hash = header["sha256"] = _content_hash(header, table)
+    return table.replace_schema_metadata({_KEY: json.dumps(header).encode()}), content_hash
+
+
+def _from_table(place: str, table: pa.Table) -> Baseline:
+    """The baseline of a file's table, checked; raises BaselineError."""
+    header = _header(place, table)
     found = dict(header)
     expected = found.pop("sha256", None)
     try:
         actual = _content_hash(found, table.replace_schema_metadata(None))
     except (pa.ArrowException, ValueError) as error:  # Texts that are not UTF-8 any more.
-        raise BaselineError(f"{path}: damaged ({error}); build it again") from error
+        raise BaselineError(f"{place}: damaged ({error}); build it again") from error
     if actual != expected:
-        raise BaselineError(f"{path}: the content does not match its hash: damaged or edited; build it again")
+        raise BaselineError(f"{place}: the content does not match its hash: damaged or edited; build it again")
     return Baseline(
         model=header["model"],
         version=header["version"],
@@ -120,22 +155,22 @@ def read_baseline(path: Path) -> Baseline:
     )
 
 
-def _header(path: Path, table: pa.Table) -> dict[str, Any]:
+def _header(place: str, table: pa.Table) -> dict[str, Any]:
     raw = (table.schema.metadata or {}).get(_KEY)
     if raw is None:
         raise BaselineError(
-            f"{path}: a Parquet file, but not a baseline; make one from it with: "
-            f"driftmeter baseline build --data {path}"
+            f"{place}: a Parquet file, but not a baseline; make one from it with: "
+            f"driftmeter baseline build --data {place}"
         )
     try:
         header = json.loads(raw)
     except ValueError as error:
-        raise BaselineError(f"{path}: its header is damaged ({error}); build it again") from error
+        raise BaselineError(f"{place}: its header is damaged ({error}); build it again") from error
     if not isinstance(header, dict):
-        raise BaselineError(f"{path}: its header is damaged; build it again")
+        raise BaselineError(f"{place}: its header is damaged; build it again")
     if header.get("format") != FORMAT_VERSION:
         raise BaselineError(
-            f"{path}: written in baseline format {header.get('format')}, and this release reads format "
+            f"{place}: written in baseline format {header.get('format')}, and this release reads format "
             f"{FORMAT_VERSION}; upgrade driftmeter, or build the baseline again with this release"
         )
     return header

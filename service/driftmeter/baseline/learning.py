@@ -5,12 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
 from driftmeter.baseline.build import build_baseline, dataset_of_batches
-from driftmeter.errors import BaselineError
+from driftmeter.baseline.file import hashed
+from driftmeter.errors import BaselineError, DamagedError
 from driftmeter.model.baseline import Baseline
-from driftmeter.model.predictions import ModelKey, Predictions
+from driftmeter.model.bundle import Tree
+from driftmeter.model.predictions import FIXED_FIELDS, ModelKey, Predictions
+from driftmeter.model.stored import Stored
 from driftmeter.telemetry.logs import fields
 
 _DRAWS = 32
@@ -53,17 +57,56 @@ class Learning:
         return batches
 
     def task(self) -> Callable[[], Baseline | None]:
-        """What learns a baseline from the rows that wait now; it may run on another thread.
+        """What learns a baseline from the first `rows_needed` rows that wait; it may run on another thread.
 
-        It gives a provisional baseline, or None when the rows hold nothing to compare.
+        The baseline depends on these rows and their order alone: neither on what came after them until now nor on how
+        they were cut into batches. So it is the same when the learning begins again after a restart.
+
+        It gives a provisional baseline with its content hash, or None when the rows hold nothing to compare.
         """
-        return partial(_learn, self.key, [batch.rows for batch in self.batches])
+        return partial(_learn, self.key, _first([batch.rows for batch in self.batches], self.rows_needed))
+
+    def state(self) -> Tree:
+        """The rows that wait, for `restore`; what is being learned has to be begun again."""
+        return [
+            {"rows": batch.rows, "mismatches": {name: rows for name, rows in batch.mismatches.items()}}  # noqa: C416
+            for batch in self.batches
+        ]
+
+    def restore(self, tree: Tree) -> None:
+        """Take over a state; afterwards `enough` says whether to begin to learn.
+
+        Raises:
+            DamagedError: It is none.
+        """
+        if not isinstance(tree, list):
+            raise DamagedError("stored rows that wait for a baseline are no list")
+        batches = [_stored_batch(self.key, Stored(item)) for item in tree]
+        self.batches, self.rows = batches, sum(batch.rows.num_rows for batch in batches)
+
+
+def _stored_batch(key: ModelKey, stored: Stored) -> Predictions:
+    rows, mismatches = stored.rows("rows"), stored.member("mismatches")
+    if not rows.schema.names[: len(FIXED_FIELDS)] == [field.name for field in FIXED_FIELDS]:
+        raise DamagedError("stored rows that wait for a baseline are no predictions")
+    return Predictions(key, rows, {name: mismatches.array(name, np.uint32, None) for name in mismatches.names})
+
+
+def _first(batches: list[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
+    """The batches that hold the first so many rows, the last one cut."""
+    first: list[pa.RecordBatch] = []
+    for batch in batches:
+        if rows <= 0:
+            break
+        first.append(batch.slice(0, rows))
+        rows -= batch.num_rows
+    return first
 
 
 def _learn(key: ModelKey, rows: list[pa.RecordBatch]) -> Baseline | None:
     try:
         data = dataset_of_batches(rows)
-        return build_baseline(data, key.model, key.version, (), name="learned", noise_draws=_DRAWS)
+        return hashed(build_baseline(data, key.model, key.version, (), name="learned", noise_draws=_DRAWS))
     except BaselineError as error:
         _LOG.warning("cannot learn a baseline from these rows: %s", error, extra=fields(model=key.model))
         return None

@@ -1,41 +1,39 @@
-"""Flat arrays of a request into Arrow record batches, one per model, version and stage."""
+"""Flat arrays of requests into Arrow record batches, one per model, version and stage."""
 
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from driftmeter.columnar.categories import dictionaries
 from driftmeter.columnar.choosing import ColumnChooser, Columns
-from driftmeter.columnar.columns import (
-    CATEGORICAL,
-    MISMATCH,
-    NUMERIC,
-    encode_cells,
-    fill_cells,
-    find_columns,
-    finish_cells,
-)
+from driftmeter.columnar.columns import MISMATCH, NUMERIC, Cells, fill_cells, find_columns
 from driftmeter.columnar.config import AttributesConfig
 from driftmeter.columnar.fixed import fixed_arrays
 from driftmeter.columnar.grouping import GROUP_ROWS, group_spans, make_groups, order_spans
+from driftmeter.columnar.identity import ID_BYTES_MAX
 from driftmeter.columnar.kinds import KindBook
 from driftmeter.columnar.layout import (
     ATTRIBUTE_LENGTH,
     ATTRIBUTE_TYPE,
+    ATTRIBUTES,
     FIELDS,
     INVALID_JSON,
     NAME_TOO_LONG,
+    NAMES_FULL,
     SPANS,
     STRING,
     TOO_MANY_COLUMNS,
     Flat,
     Ints,
+    Source,
 )
-from driftmeter.columnar.memory import Bytes
 from driftmeter.columnar.models import ModelLimit
 from driftmeter.columnar.rows import Rows, fitting_rows, prediction_id_rows
 from driftmeter.columnar.texts import text_of, texts_of
@@ -45,36 +43,52 @@ CELLS_MAX = 2**24
 """Most cells in a request's tables. A request of 64 MiB has room for some 4 million values; four times as many cells
 leave room for missing ones, and no sender can make 64 MiB of spans into gigabytes of nulls."""
 
-ID_BYTES_MAX = 256
+_COLUMNS_FREE = 2**16
+"""Columns that the tables of one request may have together, beyond one for each of its attributes: models that share
+the attributes of a resource must not make a column of each in each table."""
 
-_SCHEMAS_KEPT = 1_000
+_NAMES_BYTES = 2**16
 _DROPPED = {
+    0: "string_too_long",
     TOO_MANY_COLUMNS: "too_many_columns",
     NAME_TOO_LONG: "name_too_long",
     INVALID_JSON: "invalid_json",
 }
-_NUMBER = pa.float64()
-_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+_DROPPED_WORDS = 2 - min(_DROPPED)
+_NUMBER, _CODE = pa.float64(), pa.int32()
 
 
 @dataclass(slots=True)
 class Outcome:
-    """Batches of one request with the number of spans in each, and counts of what is not in them."""
+    """Batches of requests, and what is not in them.
 
-    batches: tuple[Predictions, ...] = ()
-    batch_spans: tuple[int, ...] = ()
+    Attributes:
+        batches: One per model, version and stage.
+        batch_spans: Spans in each.
+        without_identity: Those among them that have no ids.
+        rejected: Spans by reason.
+        dropped_values: Values by reason.
+        learned: Columns whose kind was not known before, by model.
+        limited: Whether a limit of one request was met.
+    """
+
+    batches: list[Predictions] = field(default_factory=list)
+    batch_spans: list[int] = field(default_factory=list)
+    without_identity: list[int] = field(default_factory=list)
     rejected: Mapping[str, int] = field(default_factory=dict)
     dropped_values: Counter[str] = field(default_factory=Counter)
+    learned: list[tuple[ModelKey, list[str]]] = field(default_factory=list)
+    limited: bool = False
 
 
-class _Cells(NamedTuple):
-    """Values of a batch's columns: see `fill_cells` and `finish_cells`."""
+class Part(NamedTuple):
+    """What becomes a batch."""
 
-    cells: Ints
-    states: npt.NDArray[np.uint8]
-    bits: npt.NDArray[np.uint8]
-    nulls: Ints
-    mismatches: Ints
+    key: ModelKey
+    spans: Ints
+    rows: Rows
+    columns: Columns
+    of_field: Ints
 
 
 class BatchBuilder:
@@ -90,168 +104,156 @@ class BatchBuilder:
         self._attributes = attributes
         self._chooser = ColumnChooser(attributes, kinds)
         self._models = models
-        self._schemas: dict[tuple[tuple[str, ...], bytes], pa.Schema] = {}
+        self._local = threading.local()
 
-    def build(self, request: bytes | memoryview, buffer: Bytes, flat: Flat) -> Outcome:
-        """Batches of all spans kept in `flat`; `request` and `buffer` are the same bytes."""
+    def build(self, source: Source, cells_max: int = CELLS_MAX) -> Outcome:
+        """Batches of all spans that were kept, whose tables have at most so many cells."""
         outcome = Outcome()
-        spans_kept = int(flat.state[SPANS])
-        if not spans_kept:
+        state = source.flat.state.tolist()
+        if not state[SPANS]:
             return outcome
-        keys, order, ends = _split(request, buffer, flat)
-        of_field = np.full(flat.state[FIELDS], -1, np.int64)
-        fields = np.empty(flat.state[FIELDS], np.int64)
-        batches, batch_spans, start, cells_left = list[Predictions](), list[int](), 0, CELLS_MAX
-        rejected = {"too_many_models": spans_kept - int(ends[-1]), "too_sparse": 0}
-        for key, is_taken, end in zip(keys, self._models.admit(keys), ends.tolist(), strict=True):
+        keys, order, ends = self._split(source)
+        of_field, fields = np.full(state[FIELDS], -1, np.int64), np.empty(state[FIELDS] + 1, np.int64)
+        start, columns_left = 0, _COLUMNS_FREE + state[ATTRIBUTES]
+        too_many, too_sparse = state[SPANS] - ends[-1], 0
+        for key, is_taken, end in zip(keys, self._models.admit(keys), ends, strict=True):
             spans = order[start:end]
             start = end
             if not is_taken:
-                rejected["too_many_models"] += spans.size
+                too_many += spans.size
                 continue
-            found = fields[: find_columns(flat, spans, of_field, fields)]
-            columns = self._chooser.choose(request, flat, key, spans, found, of_field)
+            if columns_left < 0:
+                too_sparse += spans.size
+                continue
+            columns, found = self._columns(source, key, spans, of_field, fields)
+            columns_left -= found.size
             width = max(1, len(columns.names))
-            rows = fitting_rows(flat, spans, width, len(FIXED_FIELDS), cells_left)
-            cells_left -= rows.count * width + (rows.count - rows.entries) * len(FIXED_FIELDS)
-            rejected["too_sparse"] += spans.size - rows.entries
+            rows = fitting_rows(source.flat, spans, width, len(FIXED_FIELDS), cells_max)
+            cells_max -= rows.count * width + (rows.count - rows.entries) * len(FIXED_FIELDS)
+            too_sparse += spans.size - rows.entries
+            outcome.limited |= columns.limited
+            if columns.learned:
+                outcome.learned.append((key, columns.learned))
             if rows.entries:
-                spans = spans[: rows.entries]
-                batches.append(self._batch(buffer, flat, key, spans, rows, columns, outcome.dropped_values))
-                batch_spans.append(rows.entries)
+                self._add(source, Part(key, spans[: rows.entries], rows, columns, of_field), outcome)
             of_field[found] = -1
-        outcome.batches, outcome.batch_spans, outcome.rejected = tuple(batches), tuple(batch_spans), rejected
+        outcome.rejected = {"too_many_models": too_many, "too_sparse": too_sparse}
+        outcome.limited |= bool(too_many or too_sparse or state[NAMES_FULL])
         return outcome
 
-    def _schema(self, columns: Columns) -> pa.Schema:
-        known = (tuple(columns.names), columns.kinds.tobytes())
-        schema = self._schemas.get(known)
-        if schema is None:
-            if len(self._schemas) >= _SCHEMAS_KEPT:
-                self._schemas.clear()
-            types = [_NUMBER if kind <= NUMERIC else _CATEGORY for kind in columns.kinds.tolist()]
-            schema = pa.schema([*FIXED_FIELDS, *map(pa.field, columns.names, types)])
-            self._schemas[known] = schema
-        return schema
+    def _split(self, source: Source) -> tuple[list[ModelKey], Ints, list[int]]:
+        """Models in order of first appearance, spans sorted by model, and where each model's spans end."""
+        flat = source.flat
+        room = self._local.__dict__.get("groups")
+        if room is None:
+            room = self._local.groups = make_groups()
+        groups = room[0][: group_spans(source.buffer, flat, *room)].tolist()
+        batch_of_key: dict[ModelKey, int] = {}
+        batch_of_group, sizes = list[int](), list[int]()
+        # Version 1 and version "1" are two groups of values and one model.
+        for group in groups:
+            key = ModelKey(*[text_of(source.request, flat.attributes, value) for value in group[:GROUP_ROWS]])
+            batch = batch_of_key.setdefault(key, len(batch_of_key))
+            if batch == len(sizes):
+                sizes.append(0)
+            sizes[batch] += group[GROUP_ROWS]
+            batch_of_group.append(batch)
+        ends = list(accumulate(sizes))
+        if sizes == [flat.state[SPANS]]:
+            return list(batch_of_key), np.arange(ends[0]), ends
+        order = np.empty(ends[-1], np.int64)
+        order_spans(flat, np.array(batch_of_group, np.int64), np.array([0, *ends[:-1]], np.int64), order)
+        return list(batch_of_key), order, ends
 
-    def _batch(  # noqa: PLR0913 - everything that makes a batch.
-        self,
-        buffer: Bytes,
-        flat: Flat,
-        key: ModelKey,
-        spans: Ints,
-        rows: Rows,
-        columns: Columns,
-        dropped: Counter[str],
-    ) -> Predictions:
-        cells = _fill(flat, spans, rows.count, columns, self._attributes.max_text_bytes, dropped)
-        data = _arrays(buffer, flat, columns, cells, rows.count)
-        ids = _prediction_ids(buffer, flat, prediction_id_rows(flat, spans, rows), dropped)
-        fixed = fixed_arrays(buffer, flat, spans, rows, ids)
-        table = pa.RecordBatch.from_arrays([*fixed, *data], schema=self._schema(columns))
+    def _columns(
+        self, source: Source, key: ModelKey, spans: Ints, of_field: Ints, fields: Ints
+    ) -> tuple[Columns, Ints]:
+        """Columns of a batch, and the fields that were found, which `of_field` has the columns of."""
+        names: npt.NDArray[np.uint8] | None = self._local.__dict__.get("names")
+        if names is None:
+            names = self._local.names = np.empty(_NAMES_BYTES, np.uint8)
+        size = find_columns(source.buffer, source.flat, spans, of_field, fields, names)
+        found, signature = fields[: fields[-1]], names[:size].tobytes()
+        columns = self._chooser.find(key, signature)
+        if columns is None:
+            columns = self._chooser.choose(source, key, spans, found, of_field)
+            self._chooser.remember(key, signature, columns)
+        return columns, found
+
+    def _add(self, source: Source, part: Part, outcome: Outcome) -> None:
+        """Add a batch."""
+        cells = _fill(source.flat, part, self._attributes.max_text_bytes)
+        if cells.dropped[-1]:
+            counts = {name: int(cells.dropped[-reason]) for reason, name in _DROPPED.items()}
+            outcome.dropped_values.update({name: count for name, count in counts.items() if count})
+        data = _arrays(source, part.columns, cells, part.rows.count)
+        ids = _prediction_ids(source, part, outcome.dropped_values)
+        fixed, anonymous = fixed_arrays(source, part.spans, part.rows, ids)
+        table = pa.RecordBatch.from_arrays([*fixed, *data], schema=part.columns.schema)
         mismatches = {
-            columns.names[column]: np.flatnonzero(cells.states[column, : rows.count] == MISMATCH).astype(np.uint32)
-            for column in np.flatnonzero(cells.mismatches).tolist()
+            part.columns.names[column]: np.flatnonzero(cells.states[column, : part.rows.count] == MISMATCH).astype(
+                np.uint32
+            )
+            for column, count in enumerate(cells.mismatches.tolist())
+            if count
         }
-        return Predictions(key, table, mismatches)
+        outcome.batches.append(Predictions(part.key, table, mismatches))
+        outcome.batch_spans.append(part.rows.entries)
+        outcome.without_identity.append(anonymous)
 
 
-def _split(request: bytes | memoryview, buffer: Bytes, flat: Flat) -> tuple[list[ModelKey], Ints, Ints]:
-    """Models in order of first appearance, spans sorted by model, and where each model's spans end."""
-    groups, slots = make_groups()
-    groups = groups[: group_spans(buffer, flat, groups, slots)]
-    batch_of_key: dict[ModelKey, int] = {}
-    batch_of_group = np.empty(len(groups), np.int64)
-    # Version 1 and version "1" are two groups of values and one model.
-    for group, values in enumerate(groups[:, :GROUP_ROWS].tolist()):
-        key = ModelKey(*(text_of(request, flat.attributes, value) for value in values))
-        batch_of_group[group] = batch_of_key.setdefault(key, len(batch_of_key))
-    rows = np.zeros(len(batch_of_key), np.int64)
-    np.add.at(rows, batch_of_group, groups[:, GROUP_ROWS])
-    ends = np.cumsum(rows)
-    order = np.empty(ends[-1], np.int64)
-    order_spans(flat, batch_of_group, ends - rows, order)
-    return list(batch_of_key), order, ends
-
-
-def _fill(flat: Flat, spans: Ints, rows: int, columns: Columns, text_bytes_max: int, dropped: Counter[str]) -> _Cells:
+def _fill(flat: Flat, part: Part, text_bytes_max: int) -> Cells:
     """Cells of a batch."""
-    width = len(columns.names)
+    width, rows = len(part.columns.names), part.rows.count
     # An odd number of cache lines a row, so that one span's cells do not all fall into the same cache set.
     stride = (rows + 7) // 8 * 8 | 8
-    room = _Cells(
+    room = Cells(
         cells=np.empty((width, stride), np.int64),
         states=np.zeros((width, stride), np.uint8),
         bits=np.empty((width, (rows + 7) // 8), np.uint8),
         nulls=np.empty(width, np.int64),
         mismatches=np.empty(width, np.int64),
+        dropped=np.zeros(_DROPPED_WORDS, np.int64),
     )
-    drops = np.zeros(1 - min(_DROPPED), np.int64)
-    fill_cells(flat, spans, columns.of_field, columns.kinds, text_bytes_max, room.cells, room.states, drops)
-    too_long = finish_cells(room.cells, room.states, rows, room.bits, room.nulls, room.mismatches)
-    counts = {name: int(drops[-reason]) for reason, name in _DROPPED.items()} | {"string_too_long": too_long}
-    dropped.update({name: count for name, count in counts.items() if count})
+    fill_cells(flat, part.spans, rows, part.of_field, part.columns.kinds, text_bytes_max, room)
     return room
 
 
-def _arrays(buffer: Bytes, flat: Flat, columns: Columns, cells: _Cells, rows: int) -> list[pa.Array]:
+def _arrays(source: Source, columns: Columns, cells: Cells, rows: int) -> list[pa.Array]:
     """Arrow arrays of a batch's columns, sharing the cells' memory."""
-    categorical = np.flatnonzero(columns.kinds >= CATEGORICAL)
-    dictionaries = iter(_dictionaries(buffer, flat, cells, categorical, rows))
-    values, bits = pa.py_buffer(cells.cells), pa.py_buffer(cells.bits)
-    value_bytes, bit_bytes = cells.cells.strides[0], cells.bits.shape[1]
+    texts = iter(dictionaries(source.buffer, source.flat, cells, columns.categorical, rows))
+    bits = pa.py_buffer(cells.bits)
+    stride, bit_bytes = cells.cells.shape[1], cells.bits.shape[1]
+    numbers = pa.Array.from_buffers(_NUMBER, cells.cells.size, [None, pa.py_buffer(cells.cells)], 0)
     arrays = []
-    for column, (kind, nulls) in enumerate(zip(columns.kinds.tolist(), cells.nulls.tolist(), strict=True)):
+    for column, (kind, nulls) in enumerate(zip(columns.kind_codes, cells.nulls.tolist(), strict=True)):
         validity = bits.slice(column * bit_bytes, bit_bytes) if nulls else None
-        if kind <= NUMERIC:
-            data = values.slice(column * value_bytes, 8 * rows)
-            arrays.append(pa.Array.from_buffers(_NUMBER, rows, [validity, data], nulls))
-        else:
-            codes, texts = next(dictionaries)
-            indices = pa.Array.from_buffers(pa.int32(), rows, [validity, codes], nulls)
-            arrays.append(pa.DictionaryArray.from_arrays(indices, texts, safe=False))
+        if kind > NUMERIC:
+            codes, entries = next(texts)
+            indices = pa.Array.from_buffers(_CODE, rows, [validity, codes], nulls)
+            arrays.append(pa.DictionaryArray.from_arrays(indices, entries, safe=False))
+            continue
+        array = numbers.slice(column * stride, rows)
+        if nulls:
+            array = pa.Array.from_buffers(_NUMBER, rows, [validity, _data_of(array)], nulls)
+        arrays.append(array)
     return arrays
 
 
-def _dictionaries(
-    buffer: Bytes, flat: Flat, cells: _Cells, columns: Ints, rows: int
-) -> list[tuple[pa.Buffer, pa.StringArray]]:
-    """Codes and distinct texts of each categorical column."""
-    if not columns.size:
-        return []
-    slots = np.empty(1 << (2 * rows - 1).bit_length(), np.int32)
-    codes = np.empty((columns.size, rows), np.int32)
-    entries = np.empty(columns.size * (rows + 1), np.int64)
-    encode_cells(buffer, flat, cells.cells, cells.states, columns, slots, codes, entries)
-    sizes = entries[: columns.size].tolist()
-    firsts = entries[columns.size : columns.size + sum(sizes)]
-    texts = texts_of(buffer, flat.attributes, firsts)
-    other_types = flat.attributes[firsts, ATTRIBUTE_TYPE] != STRING
-    result, start = [], 0
-    for size, row in zip(sizes, codes, strict=True):
-        column_texts, stop = texts.slice(start, size), start + size
-        if other_types[start:stop].any():
-            result.append(_merge_equal(row, column_texts))
-        else:
-            result.append((pa.py_buffer(row), column_texts))
-        start = stop
-    return result
+def _data_of(numbers: pa.Array) -> pa.Buffer:
+    return numbers.buffers()[1].slice(8 * numbers.offset, 8 * len(numbers))
 
 
-def _merge_equal(codes: npt.NDArray[np.int32], texts: pa.StringArray) -> tuple[pa.Buffer, pa.StringArray]:
-    """Give values of different types that read alike, such as true and "true", one code."""
-    merged = texts.dictionary_encode()
-    if not len(texts):
-        return pa.py_buffer(codes), texts
-    return pa.py_buffer(merged.indices.to_numpy()[codes]), merged.dictionary
-
-
-def _prediction_ids(buffer: Bytes, flat: Flat, rows: Ints, dropped: Counter[str]) -> pa.StringArray:
+def _prediction_ids(source: Source, part: Part, dropped: Counter[str]) -> pa.StringArray:
     """Prediction ids as text; null when absent, no scalar or too long."""
+    rows = prediction_id_rows(source.flat, part.spans, part.rows)
+    if (rows < 0).all():
+        return pa.nulls(rows.size, pa.string())
+    attributes = source.flat.attributes
     known = np.maximum(rows, 0)
-    lengths = np.where(flat.attributes[known, ATTRIBUTE_TYPE] == STRING, flat.attributes[known, ATTRIBUTE_LENGTH], 0)
+    lengths = np.where(attributes[known, ATTRIBUTE_TYPE] == STRING, attributes[known, ATTRIBUTE_LENGTH], 0)
     too_long = (rows >= 0) & (lengths > ID_BYTES_MAX)
     if too_long.any():
         dropped["id_too_long"] += int(np.count_nonzero(too_long))
         rows = np.where(too_long, -1, rows)
-    return texts_of(buffer, flat.attributes, rows)
+    return texts_of(source.buffer, attributes, rows)

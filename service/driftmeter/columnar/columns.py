@@ -1,11 +1,12 @@
-"""Attributes of one batch's spans into columns: cells, states, validity bits and dictionary codes."""
+"""Attributes of one batch's spans into columns: cells, states and validity bits."""
 # ruff: noqa: PLR0913 - kernels take arrays one by one, and hold all their loops.
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from driftmeter.columnar.entry import LEVELS, OWN, level_of
-from driftmeter.columnar.grouping import hash_value, same_value
 from driftmeter.columnar.layout import (
     ARRAY,
     ATTRIBUTE_FIELD,
@@ -17,19 +18,21 @@ from driftmeter.columnar.layout import (
     ELEMENT,
     EMPTY,
     INT,
-    SEED,
+    KEY_LENGTH,
+    KEY_OF_FIELD,
+    KEY_OFFSET,
     SPAN_ROWS,
     SPECIALS,
     STRING,
     UNUSUAL,
+    VISITED,
     Flat,
     Ints,
 )
-from driftmeter.columnar.memory import Bytes, as_int64, load64
+from driftmeter.columnar.memory import Bytes, as_int64, load8, load64
 from driftmeter.model.compiled import inlined, kernel
 
 Octets = npt.NDArray[np.uint8]
-Codes = npt.NDArray[np.int32]
 
 UNDECIDED, NUMERIC, CATEGORICAL, TEXT = range(4)
 """What a column holds. `TEXT` is a categorical column that takes numbers too, as text."""
@@ -37,118 +40,163 @@ UNDECIDED, NUMERIC, CATEGORICAL, TEXT = range(4)
 ABSENT, PRESENT, MISMATCH, TOO_LONG = range(4)
 """What a row has in a column: nothing, a value, a value of a type the column does not take, or too long a text."""
 
+_NAME_BYTES_MAX = 0xFFFF
 _ALL_PRESENT = 0x0101010101010101
 
 
 @kernel
-def find_columns(flat: Flat, spans: Ints, column_of_field: Ints, fields: Ints) -> int:
-    """List the columns that occur in a batch, in order of first appearance; return their number.
+def find_columns(buffer: Bytes, flat: Flat, spans: Ints, column_of_field: Ints, fields: Ints, names: Octets) -> int:
+    """List the columns that occur in a batch, in order of first appearance.
 
     Args:
-        flat: The request.
+        buffer: The request.
+        flat: What was found in it.
         spans: Rows of the batch's spans.
         column_of_field: -1 everywhere; receives each field's column.
-        fields: Receives each column's field.
+        fields: Receives each column's field in its first words, and in the last one their number.
+        names: Receives their keys, each behind its length in two bytes.
+
+    Returns:
+        Bytes of the keys; 0 when these are too many.
     """
-    count = 0
+    count = size = 0
+    before = -1
     for span in spans:
         for level in range(LEVELS):
             first, stop = level_of(flat, span, level)
+            if level < OWN:
+                # Neighbours mostly have the same owners.
+                if before >= 0 and (first, stop) == level_of(flat, before, level):
+                    continue
+                flat.state[VISITED] += stop - first
             for row in range(first, stop):
                 field = flat.attributes[row, ATTRIBUTE_FIELD]
                 if field >= SPECIALS and column_of_field[field] < 0:
                     column_of_field[field] = count
                     fields[count] = field
                     count += 1
-    return count
+                    size = _write_name(buffer, flat, field, names, size)
+        before = span
+    fields[-1] = count
+    return max(size, 0)
 
 
 @kernel
-def first_kinds(flat: Flat, spans: Ints, column_of_field: Ints, seen: Ints, kinds: Ints) -> None:
-    """Find the kind of each column's first scalar value.
+def _write_name(buffer: Bytes, flat: Flat, field: int, names: Octets, size: int) -> int:
+    """Write a column's key behind the first `size` bytes; their number, or -1 when there is no room."""
+    key = flat.keys[field, KEY_OF_FIELD]
+    offset, length = flat.keys[key, KEY_OFFSET], flat.keys[key, KEY_LENGTH]
+    if size < 0 or length > _NAME_BYTES_MAX or size + 2 + length > names.size:
+        return -1
+    names[size], names[size + 1] = length & 0xFF, length >> 8
+    for i in range(length):
+        names[size + 2 + i] = load8(buffer, offset + i)
+    return int(size + 2 + length)
 
-    Only values that are not overwritten by a later level or a later duplicate count, so spans are read backwards.
 
-    Args:
-        flat: The request.
-        spans: Rows of the batch's spans.
-        column_of_field: Each field's column.
-        seen: -1 for each column; the last span a column was seen in.
-        kinds: UNDECIDED for each column; receives NUMERIC or CATEGORICAL where a value says so.
+class Cells(NamedTuple):
+    """Values of a batch's columns.
+
+    Attributes:
+        cells: Bits of the double, or the attribute's row for categorical columns; shape (columns, >= rows).
+        states: What each cell holds, shape as `cells`; zeros at first.
+        bits: Which rows have a value, least significant first; shape (columns, bytes).
+        nulls: Rows without a value, by column.
+        mismatches: Rows with a value of the wrong type, by column.
+        dropped: Values not kept, by minus the reason; the first word counts too long texts, the last one is 1 when
+            there is anything to count.
     """
-    undecided = kinds.size
-    for i in range(spans.size):
-        for level in range(LEVELS):
-            first, stop = level_of(flat, spans[i], OWN - level)
-            for row in range(stop - 1, first - 1, -1):
-                field = flat.attributes[row, ATTRIBUTE_FIELD]
-                column = column_of_field[field] if field >= SPECIALS else -1
-                if column < 0 or seen[column] == i:
-                    continue
-                seen[column] = i
-                if kinds[column] == UNDECIDED:
-                    kinds[column] = _kind_of(flat, row)
-                    undecided -= int(kinds[column] != UNDECIDED)
-        if undecided == 0:
-            return
 
-
-@kernel
-def _kind_of(flat: Flat, row: int) -> int:
-    """NUMERIC or CATEGORICAL by the first scalar of an attribute; UNDECIDED without one."""
-    first, stop = row, row + 1
-    if flat.attributes[row, ATTRIBUTE_TYPE] == ARRAY:
-        first = flat.attributes[row, ATTRIBUTE_VALUE]
-        stop = first + flat.attributes[row, ATTRIBUTE_LENGTH] if first >= 0 else first
-    for each in range(first, stop):
-        kind = flat.attributes[each, ATTRIBUTE_TYPE]
-        if kind in (DOUBLE, INT, STRING, BOOL):
-            return NUMERIC if kind in (DOUBLE, INT) else CATEGORICAL
-    return UNDECIDED
+    cells: Ints
+    states: Octets
+    bits: Octets
+    nulls: Ints
+    mismatches: Ints
+    dropped: Ints
 
 
 @kernel
 def fill_cells(
+    flat: Flat, spans: Ints, rows: int, column_of_field: Ints, kinds: Octets, text_bytes_max: int, room: Cells
+) -> None:
+    """Write every value of a batch to its place. A nearer level overwrites a further one, as does a later duplicate.
+
+    Args:
+        flat: The request.
+        spans: Rows of the batch's spans.
+        rows: Rows they have together.
+        column_of_field: Each field's column, or a negative reason to drop it.
+        kinds: Kind of each column.
+        text_bytes_max: Longest text taken as a category.
+        room: Receives the cells.
+    """
+    _fill_from_owners(flat, spans, column_of_field, kinds, text_bytes_max, room)
+    cells, states, dropped = room.cells, room.states, room.dropped
+    usual = flat.state[UNUSUAL] == 0
+    start = 0
+    for span in spans:
+        count = flat.spans[span, SPAN_ROWS]
+        first, stop = level_of(flat, span, OWN)
+        for row in range(first, stop):
+            field = flat.attributes[row, ATTRIBUTE_FIELD]
+            if field < SPECIALS:
+                if field < ELEMENT:
+                    dropped[-field] += 1
+                continue
+            column = column_of_field[field]
+            if column < 0:
+                dropped[-column] += count
+            elif usual or (count == 1 and flat.attributes[row, ATTRIBUTE_TYPE] != ARRAY):
+                _fill_cell(flat, row, column, start, kinds, text_bytes_max, cells, states)
+            else:
+                _fill_rows(flat, row, column, start, count, kinds, text_bytes_max, cells, states)
+        start += count
+    _finish_cells(rows, room)
+
+
+@kernel
+def _fill_from_owners(
+    flat: Flat, spans: Ints, column_of_field: Ints, kinds: Octets, text_bytes_max: int, room: Cells
+) -> None:
+    """Write values of resources, then of scopes: each attribute once for all the entries that have it."""
+    for level in range(OWN):
+        start = begin = 0
+        while begin < spans.size:
+            first, stop = level_of(flat, spans[begin], level)
+            end, rows = begin, 0
+            while end < spans.size and (first, stop) == level_of(flat, spans[end], level):
+                rows += flat.spans[spans[end], SPAN_ROWS]
+                end += 1
+            run = spans[begin:end]
+            for row in range(first, stop):
+                flat.state[VISITED] += 1
+                field = flat.attributes[row, ATTRIBUTE_FIELD]
+                column = column_of_field[field] if field >= SPECIALS else -1
+                if field >= SPECIALS and column < 0:
+                    room.dropped[-column] += rows
+                elif field < ELEMENT:
+                    room.dropped[-field] += run.size
+                elif column >= 0:
+                    _fill_run(flat, row, column, start, run, kinds, text_bytes_max, room.cells, room.states)
+            begin, start = end, start + rows
+
+
+@kernel
+def _fill_run(
     flat: Flat,
-    spans: Ints,
-    column_of_field: Ints,
+    row: int,
+    column: int,
+    start: int,
+    run: Ints,
     kinds: Octets,
     text_bytes_max: int,
     cells: Ints,
     states: Octets,
-    dropped: Ints,
 ) -> None:
-    """Write every value of a batch to its place. A later level overwrites an earlier one, as does a later duplicate.
-
-    Args:
-        flat: The request.
-        spans: Rows of the batch's spans, which have n rows together.
-        column_of_field: Each field's column, or a negative reason to drop it.
-        kinds: Kind of each column.
-        text_bytes_max: Longest text taken as a category.
-        cells: Receives bits of the double, or the attribute's row for categorical columns; shape (columns, >= n).
-        states: Zeros; receives what each cell holds, shape as `cells`.
-        dropped: Counts values not kept, indexed by minus the reason; too long texts are counted by `finish_cells`.
-    """
-    usual = flat.state[UNUSUAL] == 0
-    start = 0
-    for span in spans:
+    """Write one attribute to the rows of all entries of a run."""
+    for span in run:
         rows = flat.spans[span, SPAN_ROWS]
-        for level in range(LEVELS):
-            first, stop = level_of(flat, span, level)
-            for row in range(first, stop):
-                field = flat.attributes[row, ATTRIBUTE_FIELD]
-                if field < SPECIALS:
-                    if field < ELEMENT:
-                        dropped[-field] += 1
-                    continue
-                column = column_of_field[field]
-                if column < 0:
-                    dropped[-column] += rows
-                elif usual or (rows == 1 and flat.attributes[row, ATTRIBUTE_TYPE] != ARRAY):
-                    _fill_cell(flat, row, column, start, kinds, text_bytes_max, cells, states)
-                else:
-                    _fill_rows(flat, row, column, start, rows, kinds, text_bytes_max, cells, states)
+        _fill_rows(flat, row, column, start, rows, kinds, text_bytes_max, cells, states)
         start += rows
 
 
@@ -209,12 +257,9 @@ def _fill_rows(
 
 
 @kernel
-def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: Ints, mismatches: Ints) -> int:
-    """Turn states into validity bits, least significant first; count rows without a value; clear what stands there.
-
-    Returns the number of texts that are too long.
-    """
-    too_long = 0
+def _finish_cells(rows: int, room: Cells) -> None:
+    """Turn states into validity bits; count rows without a value; clear what stands there."""
+    cells, states, bits, dropped = room.cells, room.states, room.bits, room.dropped
     for column in range(cells.shape[0]):
         missing = wrong = 0
         state, flat_bits = states[column], bits[column]
@@ -229,46 +274,9 @@ def finish_cells(cells: Ints, states: Octets, rows: int, bits: Octets, nulls: In
                 else:
                     missing += 1
                     wrong += int(state[i] == MISMATCH)
-                    too_long += int(state[i] == TOO_LONG)
+                    dropped[0] += int(state[i] == TOO_LONG)
                     cells[column, i] = 0
             flat_bits[start >> 3] = byte
-        nulls[column], mismatches[column] = missing, wrong
-    return too_long
-
-
-@kernel
-def encode_cells(
-    buffer: Bytes, flat: Flat, cells: Ints, states: Octets, columns: Ints, slots: Codes, codes: Codes, entries: Ints
-) -> None:
-    """Number the distinct values of categorical columns in order of first appearance.
-
-    Args:
-        buffer: The request.
-        flat: Its attributes.
-        cells: Attribute rows, shape (all columns, >= n).
-        states: What the cells hold.
-        columns: The categorical ones, k of them.
-        slots: Room for a hash table: a power of two, at least 2n.
-        codes: Receives codes, shape (k, n).
-        entries: Receives how many entries each column has in its first k words, then, column by column, the
-            attribute that each entry was first seen in; 0 stands for cells without a value.
-    """
-    attributes, seed, mask = flat.attributes, flat.state[SEED], slots.size - 1
-    entry = columns.size
-    for k in range(columns.size):
-        column, base = columns[k], entry
-        slots[:] = -1
-        for i in range(codes.shape[1]):
-            codes[k, i] = 0
-            if states[column, i] != PRESENT:
-                continue
-            row = cells[column, i]
-            slot = hash_value(buffer, attributes, row, seed) & mask
-            while slots[slot] >= 0 and not same_value(buffer, attributes, entries[base + slots[slot]], row):
-                slot = (slot + 1) & mask
-            if slots[slot] < 0:
-                slots[slot] = entry - base
-                entries[entry] = row
-                entry += 1
-            codes[k, i] = slots[slot]
-        entries[k] = entry - base
+        room.nulls[column], room.mismatches[column] = missing, wrong
+    for reason in range(dropped.size - 1):
+        dropped[-1] |= int(dropped[reason] > 0)

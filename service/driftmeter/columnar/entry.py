@@ -3,12 +3,10 @@
 
 from driftmeter.columnar.attributes import span_attribute
 from driftmeter.columnar.layout import (
-    ARRAY,
     ARRAY_LENGTHS,
     ATTRIBUTE_FIELD,
     ATTRIBUTE_LENGTH,
     ATTRIBUTE_TYPE,
-    ATTRIBUTE_VALUE,
     ATTRIBUTES,
     ATTRIBUTES_LIMIT,
     DOUBLE,
@@ -29,8 +27,13 @@ from driftmeter.columnar.layout import (
     RECEIVED,
     SCOPE_ARRAYS,
     SCOPE_BEARING,
+    SCOPE_ELEMENTS,
+    SCOPE_HAS_ARRAYS,
+    SCOPE_OVERLONG,
     SCOPE_RESOURCE_FIRST,
     SCOPE_SPECIAL,
+    SCOPE_SQUARES,
+    SPAN_BEARING,
     SPAN_END,
     SPAN_FIRST,
     SPAN_ID,
@@ -52,6 +55,7 @@ from driftmeter.columnar.layout import (
 )
 from driftmeter.columnar.memory import Bytes
 from driftmeter.columnar.naming import Naming
+from driftmeter.columnar.owners import count_array, owner_row
 from driftmeter.columnar.schema import Table
 from driftmeter.columnar.wire import fail
 from driftmeter.model.compiled import inlined, kernel
@@ -59,9 +63,9 @@ from driftmeter.model.compiled import inlined, kernel
 ENTRY_DEPTH = 3
 """Level of a span or log record below the request, its resource and its scope."""
 
-OWN = 2
+RESOURCE_LEVEL, SCOPE_LEVEL, OWN = range(3)
 LEVELS = 3
-"""Levels at which attributes stand: resource, scope, the entry's own."""
+"""Levels at which attributes stand; the nearer one wins."""
 
 
 @inlined
@@ -116,10 +120,11 @@ def end_entry(flat: Flat, bearing: int, attributes: int, not_after_ns: int) -> b
     bearing |= owner[SCOPE_BEARING]
     if state[EXTRAS]:
         bearing |= _read_again(flat, span)
+    span[SPAN_BEARING] = bearing
     refusal = _refusal(flat, span, bearing, not_after_ns)
     if refusal == 0 and attributes + state[MEMBERS] > state[ATTRIBUTES_LIMIT]:
         refusal = TOO_MANY_ATTRIBUTES
-    unusual = state[EXTRAS] | owner[SCOPE_ARRAYS]
+    unusual = state[EXTRAS] | owner[SCOPE_HAS_ARRAYS]
     if refusal == 0 and unusual:
         rows = _count_rows(flat, row)
         span[SPAN_ROWS] = rows
@@ -136,13 +141,13 @@ def end_entry(flat: Flat, bearing: int, attributes: int, not_after_ns: int) -> b
 
 @kernel
 def bears(flat: Flat, field: int) -> int:
-    """1 when an entry with this column is feature-bearing."""
+    """What an entry with this column says something about, bits of `KEY_BEARING`."""
     return int(flat.keys[flat.keys[field, KEY_OF_FIELD], KEY_BEARING])
 
 
 @kernel
 def _read_again(flat: Flat, span: Ints) -> int:
-    """Find special attributes and columns among members of JSON texts; 1 when they make the entry feature-bearing."""
+    """Find special attributes and columns among members of JSON texts; return what these say something about."""
     bearing = 0
     for row in range(span[SPAN_FIRST], span[SPAN_STOP]):
         field = flat.attributes[row, ATTRIBUTE_FIELD]
@@ -179,26 +184,36 @@ def _refusal(flat: Flat, span: Ints, bearing: int, not_after_ns: int) -> int:
 def _count_rows(flat: Flat, span: int) -> int:
     """Rows of an entry: the length of all its arrays, 1 without any; else minus the counter of what is wrong.
 
-    Arrays that a nearer level or a later duplicate overwrites do not count.
+    Arrays that a nearer level or a later duplicate overwrites do not count. The sums of the owners' arrays are taken
+    over, and changed for the time being by what the entry has of its own.
     """
     keys, attributes = flat.keys, flat.attributes
-    rows, unlike, many = -1, False, False
-    for counting in range(2):
-        for level in range(LEVELS):
-            first, stop = level_of(flat, span, level)
-            for row in range(first, stop):
-                field = attributes[row, ATTRIBUTE_FIELD]
-                if field < PREDICTION_ID:
-                    continue
-                if not counting:
-                    keys[field, KEY_LAST] = row
-                elif keys[field, KEY_LAST] == row and attributes[row, ATTRIBUTE_TYPE] == ARRAY:
-                    length = attributes[row, ATTRIBUTE_LENGTH]
-                    unlike |= rows >= 0 and rows != length
-                    many |= length > 0 and attributes[row, ATTRIBUTE_VALUE] < 0
-                    rows = length
-    if many:
+    first, stop = level_of(flat, span, OWN)
+    owner = flat.scopes[flat.spans[span, SPAN_SCOPE]]
+    arrays, elements = owner[SCOPE_ARRAYS], owner[SCOPE_ELEMENTS]
+    squares, overlong = owner[SCOPE_SQUARES], owner[SCOPE_OVERLONG]
+    for row in range(first, stop):
+        if attributes[row, ATTRIBUTE_FIELD] >= PREDICTION_ID:
+            keys[attributes[row, ATTRIBUTE_FIELD], KEY_LAST] = row
+    for row in range(first, stop):
+        field = attributes[row, ATTRIBUTE_FIELD]
+        if field >= PREDICTION_ID and keys[field, KEY_LAST] == row:
+            if arrays:
+                count_array(flat, owner, owner_row(flat, owner, field), -1)
+            count_array(flat, owner, row, 1)
+    rows = _rows_by(owner)
+    owner[SCOPE_ARRAYS], owner[SCOPE_ELEMENTS] = arrays, elements
+    owner[SCOPE_SQUARES], owner[SCOPE_OVERLONG] = squares, overlong
+    return rows
+
+
+@inlined
+def _rows_by(sums: Ints) -> int:
+    """Rows of an entry whose arrays have these sums."""
+    if sums[SCOPE_OVERLONG] > 0:
         return -TOO_MANY_ELEMENTS
-    if unlike:
-        return -ARRAY_LENGTHS
-    return rows if rows >= 0 else 1
+    if sums[SCOPE_ARRAYS] == 0:
+        return 1
+    length = sums[SCOPE_ELEMENTS] // sums[SCOPE_ARRAYS]
+    alike = sums[SCOPE_ELEMENTS] == sums[SCOPE_ARRAYS] * length and sums[SCOPE_SQUARES] == sums[SCOPE_ELEMENTS] * length
+    return length if alike else -ARRAY_LENGTHS

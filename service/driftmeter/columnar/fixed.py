@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from driftmeter.columnar.layout import (
+    SPAN_ANONYMOUS,
     SPAN_DROPPED,
     SPAN_END,
     SPAN_ERROR,
@@ -17,6 +18,7 @@ from driftmeter.columnar.layout import (
     SPAN_TRACE_ID,
     Flat,
     Ints,
+    Source,
 )
 from driftmeter.columnar.memory import Bytes, load8
 from driftmeter.columnar.rows import Rows
@@ -39,26 +41,27 @@ class _Room(NamedTuple):
     span_ids: npt.NDArray[np.uint8]
 
 
-def fixed_arrays(buffer: Bytes, flat: Flat, spans: Ints, rows: Rows, prediction_ids: pa.Array) -> list[pa.Array]:
-    """Arrays for `FIXED_FIELDS`, one value per row; the rows of one entry differ in `row_index` and prediction id.
+def fixed_arrays(source: Source, spans: Ints, rows: Rows, prediction_ids: pa.Array) -> tuple[list[pa.Array], int]:
+    """Arrays for `FIXED_FIELDS`, one value per row, and the number of entries that have no ids of any sort.
+
+    The rows of one entry differ in `row_index` and prediction id.
 
     Args:
-        buffer: The request.
-        flat: Its spans or log records.
-        spans: The batch's.
+        source: The requests.
+        spans: The batch's spans or log records.
         rows: What rows these make.
         prediction_ids: One per row.
     """
-    arrays = _of_entries(buffer, flat, spans)
+    arrays, anonymous = _of_entries(source, spans)
     if rows.of_entry is not None:
         which = pa.array(rows.of_entry)
         arrays = {name: array.take(which) for name, array in arrays.items()}
     row_index = pa.Array.from_buffers(_TYPES["row_index"], rows.count, [None, pa.py_buffer(rows.index)], 0)
     arrays |= {"prediction_id": prediction_ids, "row_index": row_index}
-    return [arrays[name] for name in _TYPES]
+    return [arrays[name] for name in _TYPES], anonymous
 
 
-def _of_entries(buffer: Bytes, flat: Flat, spans: Ints) -> dict[str, pa.Array]:
+def _of_entries(source: Source, spans: Ints) -> tuple[dict[str, pa.Array], int]:
     """Arrays with one value per span or log record, by field."""
     rows = spans.size
     room = _Room(
@@ -70,7 +73,7 @@ def _of_entries(buffer: Bytes, flat: Flat, spans: Ints) -> dict[str, pa.Array]:
         trace_ids=np.empty(16 * rows, np.uint8),
         span_ids=np.empty(8 * rows, np.uint8),
     )
-    fill_fixed(buffer, flat, spans, room)
+    anonymous = fill_fixed(source.buffer, source.flat, spans, room)
     event_time, span_key, duration = (pa.py_buffer(words) for words in room.words)
     trace_ids = [None, pa.py_buffer(room.id_offsets[0]), pa.py_buffer(room.trace_ids)]
     span_ids = [None, pa.py_buffer(room.id_offsets[1]), pa.py_buffer(room.span_ids)]
@@ -84,17 +87,17 @@ def _of_entries(buffer: Bytes, flat: Flat, spans: Ints) -> dict[str, pa.Array]:
         "weight": [None, pa.py_buffer(room.weights)],
         "dropped_attributes_count": [None, pa.py_buffer(room.dropped)],
     }
-    return {name: pa.Array.from_buffers(_TYPES[name], rows, parts, 0) for name, parts in buffers.items()}
+    return {name: pa.Array.from_buffers(_TYPES[name], rows, parts, 0) for name, parts in buffers.items()}, anonymous
 
 
 @kernel
-def fill_fixed(buffer: Bytes, flat: Flat, spans: Ints, room: _Room) -> None:
-    """Write the fixed fields of the given spans.
+def fill_fixed(buffer: Bytes, flat: Flat, spans: Ints, room: _Room) -> int:
+    """Write the fixed fields of the given spans; return how many of these have no ids of any sort.
 
     A span without a start, or with one after its end, has duration 0. Weight is 1 / sampling probability, from the
     threshold T of 2^56 below which spans were rejected: 2^56 / (2^56 - T).
     """
-    trace_end = span_end = 0
+    trace_end = span_end = anonymous = 0
     room.id_offsets[:, 0] = 0
     for i in range(spans.size):
         span = flat.spans[spans[i]]
@@ -103,6 +106,7 @@ def fill_fixed(buffer: Bytes, flat: Flat, spans: Ints, room: _Room) -> None:
         room.words[2, i] = end - start if 0 < start <= end else 0
         room.weights[i] = float(_THRESHOLD_END) / float(_THRESHOLD_END - span[SPAN_THRESHOLD])
         room.dropped[i] = span[SPAN_DROPPED]
+        anonymous += span[SPAN_ANONYMOUS]
         if span[SPAN_ERROR]:
             room.errors[i >> 3] |= 1 << (i & 7)
         if span[SPAN_TRACE_ID] >= 0:
@@ -114,3 +118,4 @@ def fill_fixed(buffer: Bytes, flat: Flat, spans: Ints, room: _Room) -> None:
                 room.span_ids[span_end + k] = load8(buffer, span[SPAN_ID] + k)
             span_end += 8
         room.id_offsets[0, i + 1], room.id_offsets[1, i + 1] = trace_end, span_end
+    return int(anonymous)

@@ -1,8 +1,37 @@
 """Who a span or log record is, and how many it stands for."""
 # ruff: noqa: PLR2004 - lengths of ids and values of bytes.
 
+from driftmeter.columnar.layout import (
+    ARRAY,
+    ATTRIBUTE_LENGTH,
+    ATTRIBUTE_TYPE,
+    ATTRIBUTE_VALUE,
+    BEARS_FEATURE,
+    BEARS_PREDICTION,
+    BOOL,
+    DOUBLE,
+    INT,
+    NUMBER,
+    PREDICTION_ID,
+    SCOPE_HASH,
+    SPAN_ANONYMOUS,
+    SPAN_BEARING,
+    SPAN_FIRST,
+    SPAN_ID,
+    SPAN_KEY,
+    SPAN_SCOPE,
+    SPAN_SPECIAL,
+    SPAN_TRACE_ID,
+    SPANS,
+    STRING,
+    Flat,
+)
 from driftmeter.columnar.memory import IDENTITY_SEED, Bytes, hash_bytes, load8, load64, multiply_fold
-from driftmeter.model.compiled import kernel
+from driftmeter.columnar.schema import LOGS
+from driftmeter.model.compiled import inlined, kernel
+
+ID_BYTES_MAX = 256
+"""Longest prediction id that is taken, in bytes."""
 
 _STEP = 0x4B33A62ED433D4A3
 _THRESHOLD_DIGITS = 14
@@ -17,32 +46,75 @@ def valid_id(buffer: Bytes, begin: int, length: int, length_expected: int) -> bo
 
 
 @kernel
-def span_key(buffer: Bytes, trace_id: int, span_id: int, begin: int, end: int) -> int:
-    """64-bit identity of a span: a pure function of its ids, the same in every process and version.
+def owner_hash(buffer: Bytes, begin: int, end: int, before: int) -> int:
+    """Hash of a further piece of a Resource or scope, on top of `before`; an empty piece is as good as none."""
+    if begin == end:
+        return before
+    return multiply_fold(before ^ hash_bytes(buffer, begin, end - begin, IDENTITY_SEED), _STEP)
 
-    Two multiply-and-fold rounds (see `hash_bytes`) over the three little-endian words of trace id and span id. A span
-    without valid ids is known by the hash of all its bytes.
+
+@inlined
+def identify(buffer: Bytes, flat: Flat, begin: int, end: int, signal: int) -> None:
+    """Write the identity of the newest entry, which has been kept: a pure function of its bytes.
+
+    Two entries with one key are taken for one that was sent twice, so a key is made of the least that is the same in
+    both and of nothing less:
+
+    * A span is its trace id and span id.
+    * Without valid ids, a span with features or predictions is its own prediction id, and which of features,
+      predictions and labels it has: labels that come on a further span are no copy of it.
+    * Anything else is all its bytes: one span may have many log records, and one prediction several labels. What has
+      no valid ids may be alike from several senders, and these differ in their resources: their bytes count too.
 
     Args:
         buffer: The request.
-        trace_id: Offset of 16 bytes, or -1.
-        span_id: Offset of 8 bytes, or -1.
-        begin: First byte of the span.
+        flat: The entry in its last row.
+        begin: First byte of the entry.
         end: Its end.
+        signal: What it is: TRACES or LOGS of `schema`.
     """
-    if trace_id < 0 or span_id < 0:
-        return hash_bytes(buffer, begin, end - begin, IDENTITY_SEED)
+    span = flat.spans[flat.state[SPANS] - 1]
+    is_record = signal == LOGS
+    has_ids = span[SPAN_TRACE_ID] >= 0 and span[SPAN_ID] >= 0
+    if has_ids and not is_record:
+        span[SPAN_KEY] = _ids_key(buffer, span[SPAN_TRACE_ID], span[SPAN_ID])
+        return
+    row = span[SPAN_SPECIAL + PREDICTION_ID]
+    # An id that stands on the resource or scope is that of all its entries.
+    named, named_key = _prediction_key(buffer, flat, row) if row >= span[SPAN_FIRST] else (False, 0)
+    span[SPAN_ANONYMOUS] = int(not has_ids and not named)
+    if named and not is_record and span[SPAN_BEARING] & (BEARS_FEATURE | BEARS_PREDICTION):
+        span[SPAN_KEY] = multiply_fold(named_key ^ span[SPAN_BEARING], _STEP)
+        return
+    span[SPAN_KEY] = hash_bytes(buffer, begin, end - begin, IDENTITY_SEED)
+    if not has_ids:
+        span[SPAN_KEY] = multiply_fold(span[SPAN_KEY] ^ flat.scopes[span[SPAN_SCOPE], SCOPE_HASH], _STEP)
+
+
+@inlined
+def _ids_key(buffer: Bytes, trace_id: int, span_id: int) -> int:
+    """Two multiply-and-fold rounds (see `hash_bytes`) over the little-endian words of trace id and span id."""
     state = multiply_fold(load64(buffer, trace_id) ^ IDENTITY_SEED, load64(buffer, trace_id + 8) ^ _STEP)
     return multiply_fold(state ^ IDENTITY_SEED, load64(buffer, span_id) ^ _STEP)
 
 
 @kernel
-def record_key(buffer: Bytes, begin: int, end: int) -> int:
-    """64-bit identity of a log record: the hash of all its bytes, since several records may belong to one span.
-
-    Two records that are alike in everything, their times included, are one.
-    """
-    return hash_bytes(buffer, begin, end - begin, IDENTITY_SEED)
+def _prediction_key(buffer: Bytes, flat: Flat, row: int) -> tuple[bool, int]:
+    """Whether an attribute is a prediction id that is taken, or an array of these alone, and its hash."""
+    first, stop, state = row, row + 1, IDENTITY_SEED
+    if flat.attributes[row, ATTRIBUTE_TYPE] == ARRAY:
+        first = flat.attributes[row, ATTRIBUTE_VALUE]
+        stop = first + flat.attributes[row, ATTRIBUTE_LENGTH]
+        state = multiply_fold(state ^ (stop - first), _STEP)
+    for each in range(first, stop):
+        kind, value = flat.attributes[each, ATTRIBUTE_TYPE], flat.attributes[each, ATTRIBUTE_VALUE]
+        length = flat.attributes[each, ATTRIBUTE_LENGTH]
+        if kind in (STRING, NUMBER) and 0 < length <= ID_BYTES_MAX:
+            value = hash_bytes(buffer, value, length, IDENTITY_SEED)
+        elif kind not in (BOOL, INT, DOUBLE):
+            return False, 0
+        state = multiply_fold(state ^ value, _STEP + 2 * kind)
+    return stop > first, state
 
 
 @kernel

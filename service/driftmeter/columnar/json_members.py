@@ -37,6 +37,7 @@ from driftmeter.columnar.layout import (
     MEMBERS,
     NAME_ROOM,
     NAME_TOO_LONG,
+    NAMES_FULL,
     NESTED,
     NUMBER,
     OUT_KEY_OFFSET,
@@ -200,6 +201,7 @@ def _write_name(buffer: Bytes, outer: int, name: int, end: int, target: int, nam
         return NAME_TOO_LONG
     # Names come first in the room behind the request, and texts after them.
     if begin + most > (buffer.size + KEY_ROOM_BYTES) // 2:
+        state[NAMES_FULL] = 1
         return TOO_MANY_COLUMNS
     for i in range(size):
         store8(buffer, to + i, load8(naming.text, start + i))

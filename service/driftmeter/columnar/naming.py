@@ -5,12 +5,25 @@ from typing import NamedTuple
 import numpy as np
 
 from driftmeter.columnar.config import AttributesConfig
-from driftmeter.columnar.layout import COLUMN, JSON, MODEL, NOTHING, PREDICTION_ID, SPECIALS, STAGE, VERSION, Ints
+from driftmeter.columnar.layout import (
+    BEARS_FEATURE,
+    BEARS_LABEL,
+    BEARS_PREDICTION,
+    COLUMN,
+    JSON,
+    MODEL,
+    NOTHING,
+    PREDICTION_ID,
+    SPECIALS,
+    STAGE,
+    VERSION,
+    Ints,
+)
 from driftmeter.columnar.memory import Bytes, load8
 from driftmeter.model.columns import Column, Role
 from driftmeter.model.compiled import kernel
 
-_BEARING_ROLES = (Role.FEATURE, Role.PREDICTION, Role.LABEL)
+_BEARING = {Role.FEATURE: BEARS_FEATURE, Role.PREDICTION: BEARS_PREDICTION, Role.LABEL: BEARS_LABEL}
 _SPECIAL_FIELDS = {
     "model_name": MODEL,
     "model_version": VERSION,
@@ -33,8 +46,8 @@ class Naming(NamedTuple):
     Attributes:
         text: All names and prefixes, UTF-8, one after the other, and last `BARE_VALUE`.
         rules: One row per name, in the order in which they are tried: offset and length in `text`; 1 for exact names,
-            0 for prefixes; the special field, COLUMN or `JSON - n`; 1 when a span with such a key has something to
-            say about drift.
+            0 for prefixes; the special field, COLUMN or `JSON - n`; what a span with such a key says something about,
+            bits of `KEY_BEARING`.
         targets: One row per JSON text: offset and length of the prefix that its members' names get; the special field
             that the text as a whole is instead, or -1.
         limits: Most attributes of an entry, most bytes of a text.
@@ -91,7 +104,7 @@ def column_of(key: str, config: AttributesConfig) -> Column:
 
 
 def _bearing(role: Role) -> int:
-    return int(role in _BEARING_ROLES)
+    return _BEARING.get(role, 0)
 
 
 def _prefixes(config: AttributesConfig) -> list[tuple[str, Role]]:
@@ -115,7 +128,7 @@ def classify(buffer: Bytes, offset: int, length: int, naming: Naming) -> tuple[i
     """What a key means.
 
     Returns:
-        The special field, COLUMN, `JSON - n` or NOTHING, and 1 when the span becomes feature-bearing by this column.
+        The special field, COLUMN, `JSON - n` or NOTHING, and what the span says something about by this column.
         A prefix with nothing behind it means nothing.
     """
     rules = naming.rules

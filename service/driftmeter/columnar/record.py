@@ -2,13 +2,12 @@
 # ruff: noqa: PLR0913 - kernels take arrays one by one.
 
 from driftmeter.columnar.entry import ENTRY_DEPTH, begin_entry, end_entry, read_attribute
-from driftmeter.columnar.identity import record_key, valid_id
+from driftmeter.columnar.identity import identify, valid_id
 from driftmeter.columnar.layout import (
     POSITIONS,
     SPAN_DROPPED,
     SPAN_END,
     SPAN_ID,
-    SPAN_KEY,
     SPAN_START,
     SPAN_TRACE_ID,
     SPANS,
@@ -17,7 +16,7 @@ from driftmeter.columnar.layout import (
 )
 from driftmeter.columnar.memory import Bytes, load64
 from driftmeter.columnar.naming import Naming
-from driftmeter.columnar.schema import LOG_RECORD, Table
+from driftmeter.columnar.schema import LOG_RECORD, LOGS, Table
 from driftmeter.columnar.wire import read_size, read_tag, read_varint, skip_field
 from driftmeter.model.compiled import kernel
 
@@ -81,5 +80,5 @@ def decode_record(
         record[SPAN_END] = record[SPAN_START]
     record[SPAN_START] = 0
     if end_entry(flat, bearing, ordinal, not_after_ns):
-        record[SPAN_KEY] = record_key(buffer, begin, end)
+        identify(buffer, flat, begin, end, LOGS)
     return position

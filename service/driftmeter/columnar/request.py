@@ -1,38 +1,33 @@
-"""A whole request of traces or logs into the flat arrays of `layout`."""
+"""Requests of traces or logs into the flat arrays of `layout`."""
 # ruff: noqa: PLR0913, PLR2004
 # Kernels: they take arrays one by one, leave at the first fault, and know tags by number.
 
 from driftmeter.columnar.attributes import any_attribute
-from driftmeter.columnar.entry import bears
+from driftmeter.columnar.identity import owner_hash
 from driftmeter.columnar.layout import (
-    ARRAY,
-    ATTRIBUTE_FIELD,
-    ATTRIBUTE_TYPE,
     ATTRIBUTES,
     ATTRIBUTES_LIMIT,
     FIELDS,
     FULL,
+    HASH,
     KEY_ROOM_BYTES,
     NAME_ROOM,
-    RESOURCE_FIRST,
-    RESOURCE_STOP,
-    SCOPE_ARRAYS,
-    SCOPE_BEARING,
-    SCOPE_FIRST,
-    SCOPE_RESOURCE_FIRST,
-    SCOPE_RESOURCE_STOP,
-    SCOPE_SPECIAL,
-    SCOPE_STOP,
+    NAMES_FULL,
+    REQUESTS,
+    SCOPE_HASH,
     SCOPES,
     SPANS,
     SPECIALS,
     TEXT_LIMIT,
     TEXT_ROOM,
     TOO_MANY_ELEMENTS,
+    VISITED,
     Flat,
+    Ints,
 )
-from driftmeter.columnar.memory import Bytes
+from driftmeter.columnar.memory import IDENTITY_SEED, Bytes
 from driftmeter.columnar.naming import Naming
+from driftmeter.columnar.owners import begin_resource, begin_scope, keep_last
 from driftmeter.columnar.record import decode_record
 from driftmeter.columnar.schema import LOGS, RESOURCE, SCOPE, Table
 from driftmeter.columnar.span import decode_span
@@ -46,36 +41,60 @@ _RESOURCE_ATTRIBUTES, _SCOPE_ATTRIBUTES = 0x0A, 0x1A
 
 
 @kernel
-def decode_request(
-    buffer: Bytes, size: int, root: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
+def decode_requests(
+    buffer: Bytes, ends: Ints, root: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
-    """Decode the first `size` bytes; return 0, or -1 with the fault in the state.
+    """Decode requests that stand one behind the other; return 0, or -1 with the first fault in the state.
 
-    Spans and log records that are not feature-bearing, have no time, are later than `not_after_ns` or break a rule are
-    counted and not kept. Resources and scopes without an entry that is kept leave nothing either. `root` is TRACES or
-    LOGS of `schema`.
+    Each is a message of its own, of which nothing reaches beyond its end. Spans and log records that are not
+    feature-bearing, have no time, are later than `not_after_ns` or break a rule are counted and not kept. Resources and
+    scopes without an entry that is kept leave nothing either.
+
+    Args:
+        buffer: The requests' bytes.
+        ends: Where each request ends.
+        root: TRACES or LOGS of `schema`.
+        not_after_ns: Latest time that is taken.
+        naming: Names of attributes.
+        table: From `build_table`.
+        flat: Receives what was found.
     """
-    state, stack = flat.state, flat.stack
+    state = flat.state
+    size = ends[-1] if ends.size else 0
     state[ATTRIBUTES : TOO_MANY_ELEMENTS + 1] = 0
+    state[NAMES_FULL] = state[VISITED] = state[REQUESTS] = 0
     state[NAME_ROOM], state[TEXT_ROOM] = size, size + KEY_ROOM_BYTES
     state[ATTRIBUTES_LIMIT], state[TEXT_LIMIT] = naming.limits[0], naming.limits[1]
     state[FIELDS] = SPECIALS
     flat.slots[:] = -1
     flat.positions[:, 1] = -1
     position = 0
-    while position < size:
-        tag, position = read_tag(buffer, position, size, state)
+    for end in ends:
+        if _request(buffer, position, end, root, not_after_ns, naming, table, flat) < 0:
+            return -1
+        position = end
+        state[REQUESTS] += 1
+    return 0
+
+
+@kernel
+def _request(
+    buffer: Bytes, position: int, end: int, root: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
+) -> int:
+    state, stack = flat.state, flat.stack
+    while position < end:
+        tag, position = read_tag(buffer, position, end, state)
         if position < 0:
             return -1
         if tag == _OWNED_BY_RESOURCE:
-            begin, position = read_size(buffer, position, size, state)
+            begin, position = read_size(buffer, position, end, state)
             if position < 0 or _resource(buffer, begin, position, root, not_after_ns, naming, table, flat) < 0:
                 return -1
         else:
-            position = skip_field(buffer, position, size, tag, root, 0, table, stack, state)
+            position = skip_field(buffer, position, end, tag, root, 0, table, stack, state)
             if position < 0:
                 return -1
-    return 0
+    return position
 
 
 @kernel
@@ -105,6 +124,7 @@ def _collect_owner(
     """Attributes of the Resource of a ResourceSpans, or of the scope of a ScopeSpans, wherever they stand in it.
 
     They are needed before the first entry, and may come last or in several pieces. Other fields are checked later.
+    The pieces are hashed into `state[HASH]`.
     """
     state, stack = flat.state, flat.stack
     depth = 1 if owner == RESOURCE else 2
@@ -114,11 +134,12 @@ def _collect_owner(
             return -1
         if tag & 7 == 2:  # Only steps over lengths: the entries in them come later.
             begin, position = read_size(buffer, position, end, state)
-            # Both owners are field 1.
-            if position < 0 or (
-                tag == _RESOURCE and _owner_attributes(buffer, begin, position, owner, naming, table, flat) < 0
-            ):
+            if position < 0:
                 return -1
+            if tag == _RESOURCE:  # Both owners are field 1.
+                state[HASH] = owner_hash(buffer, begin, position, state[HASH])
+                if _owner_attributes(buffer, begin, position, owner, naming, table, flat) < 0:
+                    return -1
         else:
             position = skip_field(buffer, position, end, tag, message, depth, table, stack, state)
             if position < 0:
@@ -131,11 +152,12 @@ def _resource(
     buffer: Bytes, position: int, end: int, root: int, not_after_ns: int, naming: Naming, table: Table, flat: Flat
 ) -> int:
     state, stack = flat.state, flat.stack
-    state[RESOURCE_FIRST] = state[ATTRIBUTES]
-    spans = state[SPANS]
+    first, spans = state[ATTRIBUTES], state[SPANS]
+    state[HASH] = IDENTITY_SEED
     if _collect_owner(buffer, position, end, root + 1, RESOURCE, naming, table, flat) < 0:
         return -1
-    state[RESOURCE_STOP] = state[ATTRIBUTES]
+    keep_last(flat, first)
+    begin_resource(flat, first, state[HASH])
     while position < end:
         tag, position = read_tag(buffer, position, end, state)
         if position < 0:
@@ -151,33 +173,8 @@ def _resource(
         if position < 0:
             return -1
     if state[SPANS] == spans:
-        state[ATTRIBUTES] = state[RESOURCE_FIRST]
+        state[ATTRIBUTES] = first
     return position
-
-
-@kernel
-def _begin_scope(flat: Flat, first: int) -> int:
-    """Write the next free row of `flat.scopes`: the resource's attributes and those from `first` on; -1 without room.
-
-    The row is taken once an entry in it is kept; until then the next scope writes to the same.
-    """
-    state, scopes = flat.state, flat.scopes
-    row = state[SCOPES]
-    if row >= scopes.shape[0]:
-        return fail(state, 0, FULL)
-    scopes[row, SCOPE_RESOURCE_FIRST], scopes[row, SCOPE_RESOURCE_STOP] = state[RESOURCE_FIRST], state[RESOURCE_STOP]
-    scopes[row, SCOPE_FIRST], scopes[row, SCOPE_STOP] = first, state[ATTRIBUTES]
-    scopes[row, SCOPE_SPECIAL : SCOPE_SPECIAL + SPECIALS] = -1
-    scopes[row, SCOPE_BEARING] = scopes[row, SCOPE_ARRAYS] = 0
-    for level in (SCOPE_RESOURCE_FIRST, SCOPE_FIRST):
-        for attribute in range(scopes[row, level], scopes[row, level + 1]):
-            field = flat.attributes[attribute, ATTRIBUTE_FIELD]
-            scopes[row, SCOPE_ARRAYS] |= int(flat.attributes[attribute, ATTRIBUTE_TYPE] == ARRAY)
-            if 0 <= field < SPECIALS:
-                scopes[row, SCOPE_SPECIAL + field] = attribute
-            elif field >= SPECIALS:
-                scopes[row, SCOPE_BEARING] |= bears(flat, field)
-    return int(row)
 
 
 @inlined
@@ -203,11 +200,15 @@ def _scope(
 ) -> int:
     state, stack = flat.state, flat.stack
     first, spans = state[ATTRIBUTES], state[SPANS]
+    state[HASH] = flat.resource[SCOPE_HASH]
     if _collect_owner(buffer, position, end, root + 2, SCOPE, naming, table, flat) < 0:
         return -1
-    scope = _begin_scope(flat, first)
-    if scope < 0:
-        return -1
+    scope = state[SCOPES]
+    if scope >= flat.scopes.shape[0]:
+        return fail(state, 0, FULL)
+    # The row is taken once an entry in it is kept; until then the next scope writes to the same.
+    keep_last(flat, first)
+    begin_scope(flat, scope, first, state[HASH])
     while position < end:
         tag, position = read_tag(buffer, position, end, state)
         if position < 0:

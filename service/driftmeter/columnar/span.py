@@ -3,14 +3,13 @@
 # Kernels: they take arrays one by one, leave at the first fault, and know tags by number.
 
 from driftmeter.columnar.entry import ENTRY_DEPTH, begin_entry, end_entry, read_attribute
-from driftmeter.columnar.identity import sampling_threshold, span_key, valid_id
+from driftmeter.columnar.identity import identify, sampling_threshold, valid_id
 from driftmeter.columnar.layout import (
     POSITIONS,
     SPAN_DROPPED,
     SPAN_END,
     SPAN_ERROR,
     SPAN_ID,
-    SPAN_KEY,
     SPAN_START,
     SPAN_THRESHOLD,
     SPAN_TRACE_ID,
@@ -21,7 +20,7 @@ from driftmeter.columnar.layout import (
 )
 from driftmeter.columnar.memory import Bytes, load64, valid_utf8
 from driftmeter.columnar.naming import Naming
-from driftmeter.columnar.schema import SPAN, STATUS, Table
+from driftmeter.columnar.schema import SPAN, STATUS, TRACES, Table
 from driftmeter.columnar.wire import fail, read_size, read_tag, read_varint, skip_field
 from driftmeter.model.compiled import kernel
 
@@ -109,5 +108,5 @@ def decode_span(
         if position < 0:
             return -1
     if end_entry(flat, bearing, ordinal, not_after_ns):
-        span[SPAN_KEY] = span_key(buffer, span[SPAN_TRACE_ID], span[SPAN_ID], begin, end)
+        identify(buffer, flat, begin, end, TRACES)
     return position

@@ -4,6 +4,7 @@ import asyncio
 import json
 import pickle
 import shlex
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -72,9 +73,12 @@ class _Demo:
         self._out.mkdir(parents=True, exist_ok=True)
         model, baseline = self._out / "model.pickle", self._out / "baseline.parquet"
         days = await asyncio.to_thread(self._prepare, model, baseline)
+        journal = self._out / "journal"
+        shutil.rmtree(journal, ignore_errors=True)  # Each demo begins with nothing, and shows the whole year.
         config = Config.model_validate(
             {
                 "ingest": {"grpc": {"listen": self._listen}, "http": {"listen": None}},
+                "journal": {"directory": str(journal), "min_free_bytes": 0},
                 "window": {"lengths": [WINDOW], "clock": "data"},
                 "baseline": {"files": [str(baseline)]},
                 "export": {"scrape": {"listen": self._scrape}},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftmeter.model.bins import CategoryBins
@@ -13,26 +14,31 @@ from driftmeter.model.predictions import ModelKey
 from driftmeter.model.window_counts import WindowCounts
 
 
-def quality_of(key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], counts: Counts) -> pl.DataFrame:
+def quality_of(
+    key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], counts: Counts, moments: npt.NDArray[np.float64]
+) -> pl.DataFrame:
     """One row per window and column.
 
     Columns: model, version, stage, window, window_end, revision, column, role, then counts of rows: rows, missing
     (mismatches included), type_mismatch, non_finite, out_of_range, unseen (null where they cannot occur), and mean,
-    stddev, min, max of the finite values in feature units (null for categorical columns and without values).
+    stddev, min, max of the finite values in feature units (null for categorical columns and without values; mean and
+    stddev also when a deviation or its square overflows). `moments` are those of `counts`.
     """
     w, c = len(windows), len(layout.columns)
     numeric = np.array([not isinstance(each, CategoryBins) for each in layout.bins])
     values = np.add.reduceat(counts.bins, layout.offsets[:-1], axis=1).astype(np.float64)
     lowest, highest = counts.bins[:, layout.offsets[:-1]], counts.bins[:, layout.offsets[1:] - 1]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        shift = counts.moments[:, :, Moment.DEVIATION] / values
-        variance = counts.moments[:, :, Moment.SQUARE] / values - shift**2
+        low, high = moments[:, :, Moment.MIN], moments[:, :, Moment.MAX]
+        reach = np.maximum(high - layout.centers, layout.centers - low)
+        shift = np.where(np.isinf(reach), np.nan, moments[:, :, Moment.DEVIATION] / values)
+        variance = np.where(np.isinf(reach**2), np.nan, moments[:, :, Moment.SQUARE] / values) - shift**2
     known = numeric & (values > 0)
-    moments = {
+    described = {
         "mean": layout.centers + shift,
         "stddev": np.sqrt(np.maximum(variance, 0)),
-        "min": counts.moments[:, :, Moment.MIN],
-        "max": counts.moments[:, :, Moment.MAX],
+        "min": low,
+        "max": high,
     }
     return pl.DataFrame(
         {
@@ -49,10 +55,10 @@ def quality_of(key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], c
             "non_finite": counts.tallies[:, :, Tally.NON_FINITE].ravel(),
             "out_of_range": np.where(numeric, lowest + highest, 0).ravel(),
             "unseen": np.where(numeric, 0, highest).ravel(),
-            **{name: np.where(known, table, np.nan).ravel() for name, table in moments.items()},
+            **{name: np.where(known, table, np.nan).ravel() for name, table in described.items()},
         }
     ).with_columns(
-        *(pl.when(pl.col(name).is_finite()).then(name).alias(name) for name in moments),
+        *(pl.when(pl.col(name).is_finite()).then(name).alias(name) for name in described),
         out_of_range=pl.when(pl.Series(np.tile(numeric, w))).then("out_of_range"),
         unseen=pl.when(pl.Series(~np.tile(numeric, w))).then("unseen"),
         model=pl.lit(key.model),

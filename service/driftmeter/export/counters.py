@@ -1,4 +1,4 @@
-"""What is counted over all windows since the start of the service: predictions, errors, durations, verdicts."""
+"""What is counted over all windows since the first start of the service: predictions, errors, durations, verdicts."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from driftmeter.errors import DamagedError
 from driftmeter.export.points import as_points, as_stale, empty_points
 from driftmeter.methods import DECIDING
+from driftmeter.model.bundle import Tree
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.stored import Stored, model_key, rows_of
 
 DURATION_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the duration buckets, inclusive; one more bucket holds all above."""
@@ -25,17 +28,25 @@ RESULTS = ("ok", "drifted", "insufficient", "uncalibrated")
 _GROUP = ("model", "version", "stage", "window")
 _IDENTITY = ("model", "version", "stage")
 _BUCKETS = (*(f"{bound:g}" for bound in DURATION_BOUNDS_SECONDS), "+Inf")
-_NS_PER_SECOND = 1e9
+_NS_PER_SECOND = 10**9
+_BOUNDS_NS = np.array([round(bound * _NS_PER_SECOND) for bound in DURATION_BOUNDS_SECONDS], np.int64)
+
+AWAY_NS_MAX = 600 * 10**9
+"""Time that a restart adds to a model's silence at most, ten minutes: nobody could hear it while the service was down.
+Longer than restarts usually take, so that only real outages are left out."""
 
 
-def bucket_durations(durations_ns: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], float]:
-    """Counts of durations per bucket, int64 of shape (len(DURATION_BOUNDS_SECONDS) + 1,), and their sum in seconds.
+def bucket_durations(durations_ns: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+    """Counts of durations per bucket, int64 of shape (len(DURATION_BOUNDS_SECONDS) + 1,), and their sum in nanoseconds.
 
-    Negative durations, from clocks that were set back, count as zero.
+    Negative durations, from clocks that were set back, count as zero. The sum is exact, so that it does not depend on
+    how rows are cut into batches.
     """
-    seconds = np.maximum(durations_ns, 0) / _NS_PER_SECOND
-    buckets = np.searchsorted(np.array(DURATION_BOUNDS_SECONDS), seconds, side="left")
-    return np.bincount(buckets, minlength=len(_BUCKETS)).astype(np.int64), float(seconds.sum())
+    durations_ns = np.maximum(durations_ns, 0)
+    counts = np.bincount(np.searchsorted(_BOUNDS_NS, durations_ns, side="left"), minlength=len(_BUCKETS))
+    # In halves: the sum of a few absurd durations has more than 64 bits.
+    sum_ns = (int((durations_ns >> 32).sum()) << 32) + int((durations_ns & 0xFFFF_FFFF).sum())
+    return counts.astype(np.int64, copy=False), sum_ns
 
 
 @dataclass(slots=True)
@@ -45,13 +56,17 @@ class _Totals:
     rows: int = 0
     errors: int = 0
     buckets: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(_BUCKETS), np.int64))
-    seconds: float = 0.0
+    durations_ns: int = 0
 
 
 class ResultCounters:
-    """Sums since the start of the service, safe to feed and read from several threads.
+    """Sums since the first start of the service, safe to feed and read from several threads.
 
     A model that is silent for `SILENCE_NS` is forgotten by `expire`; should it come back, it counts from zero again.
+
+    They go on over a restart: state of a snapshot, and what was journalled since counted once more, give the same sums.
+    Silence is not journalled: a model that was forgotten and came back between a snapshot and a crash goes on where
+    it was at the snapshot.
 
     Args:
         start_ns: Since when is counted, nanoseconds since the Unix epoch; 0 when unknown.
@@ -64,11 +79,13 @@ class ResultCounters:
         self._heard: set[ModelKey] = set()
         self._heard_ns: dict[ModelKey, int] = {}
         self._begun: set[ModelKey] = set()
+        self._asked_ns: int | None = None
+        self._away_since_ns: int | None = None
         self._windows = _empty(*_GROUP, "result")
         self._features = _empty(*_GROUP, "feature")
 
     def add_predictions(
-        self, key: ModelKey, rows: int, errors: int, duration_counts: npt.NDArray[np.int64], duration_sum_seconds: float
+        self, key: ModelKey, rows: int, errors: int, duration_counts: npt.NDArray[np.int64], duration_sum_ns: int
     ) -> None:
         """Count predictions of one model.
 
@@ -77,7 +94,7 @@ class ResultCounters:
             rows: Number of predictions.
             errors: How many of them failed.
             duration_counts: How many fell into each bucket, int64 of shape (len(DURATION_BOUNDS_SECONDS) + 1,).
-            duration_sum_seconds: Sum of their durations.
+            duration_sum_ns: Sum of their durations.
         """
         with self._lock:
             self._heard.add(key)
@@ -85,7 +102,7 @@ class ResultCounters:
             totals.rows += rows
             totals.errors += errors
             totals.buckets = totals.buckets + duration_counts
-            totals.seconds += duration_sum_seconds
+            totals.durations_ns += duration_sum_ns
 
     def add_findings(self, findings: pl.DataFrame) -> None:
         """Count evaluated windows and the features that drifted in them.
@@ -121,6 +138,14 @@ class ResultCounters:
             self._begun.update(new)
         return _as_counters(_total_points(new), _empty(*_GROUP, "result"), _empty(*_GROUP, "feature"), 0)
 
+    def go_on(self) -> None:
+        """Send no zeros for the models counted so far: they may have been sent before a restart.
+
+        A zero between two values of a counter that goes on would look like a reset, and all of it like an increase.
+        """
+        with self._lock:
+            self._begun.update(self._totals)
+
     def expire(self, now_ns: int) -> pl.DataFrame:
         """Forget the models that fell silent; returns a stale marker for each of their series, once, at time 0.
 
@@ -130,6 +155,11 @@ class ResultCounters:
             now_ns: Wall-clock time, nanoseconds since the Unix epoch.
         """
         with self._lock:
+            if self._away_since_ns is not None:
+                beyond_ns = max(0, now_ns - self._away_since_ns - AWAY_NS_MAX)
+                self._heard_ns = {key: heard_ns + beyond_ns for key, heard_ns in self._heard_ns.items()}
+                self._away_since_ns = None
+            self._asked_ns = now_ns
             self._heard_ns.update(dict.fromkeys(self._heard, now_ns))
             self._heard.clear()
             silent = [key for key, heard_ns in self._heard_ns.items() if now_ns - heard_ns > SILENCE_NS]
@@ -142,6 +172,59 @@ class ResultCounters:
             self._windows, windows = _parted(self._windows, silent)
             self._features, features = _parted(self._features, silent)
         return as_stale(_as_counters(totals, windows, features, 0))
+
+    def state(self) -> Tree:
+        """All of it, for `restore`."""
+        with self._lock:
+            totals = list(self._totals.values())
+            return {
+                "start_ns": self.start_ns,
+                "asked_ns": self._asked_ns,
+                "models": [list(key) for key in self._totals],
+                "counts": [[each.rows, each.errors, each.durations_ns] for each in totals],
+                "buckets": np.array([each.buckets for each in totals], np.int64).reshape(-1, len(_BUCKETS)),
+                "heard": [list(key) for key in sorted(self._heard)],
+                "heard_ns": [[*key, heard_ns] for key, heard_ns in self._heard_ns.items()],
+                "begun": [list(key) for key in sorted(self._begun)],
+                "windows": rows_of(self._windows),
+                "features": rows_of(self._features),
+            }
+
+    def restore(self, tree: Tree) -> None:
+        """Take over a state; counters that it has go on, and keep their start time.
+
+        Raises:
+            DamagedError: It is none.
+        """
+        stored = Stored(tree)
+        models, counts = stored.keys("models"), stored.items("counts")
+        buckets = stored.array("buckets", np.int64, len(models), len(_BUCKETS)).copy()
+        if len(counts) != len(models):
+            raise DamagedError("stored counters are not as many as their models")
+        with self._lock:
+            self.start_ns = stored.integer("start_ns")
+            self._asked_ns = self._away_since_ns = stored.optional_integer("asked_ns")
+            self._totals = {
+                key: _stored_totals(numbers, row) for key, numbers, row in zip(models, counts, buckets, strict=True)
+            }
+            self._heard, self._begun = set(stored.keys("heard")), set(stored.keys("begun"))
+            self._heard_ns = dict(map(_stored_time, stored.items("heard_ns")))
+            self._windows = stored.frame("windows", self._windows.schema)
+            self._features = stored.frame("features", self._features.schema)
+
+
+def _stored_totals(tree: Tree, buckets: npt.NDArray[np.int64]) -> _Totals:
+    match tree:
+        case [int(rows), int(errors), int(durations_ns)]:
+            return _Totals(rows, errors, buckets, durations_ns)
+    raise DamagedError("stored counters are no integers")
+
+
+def _stored_time(tree: Tree) -> tuple[ModelKey, int]:
+    match tree:
+        case [*key, int(time_ns)]:
+            return model_key(key), time_ns
+    raise DamagedError("stored counters have a time that is none")
 
 
 def _empty(*labels: str) -> pl.DataFrame:
@@ -212,7 +295,7 @@ def _total_points(by_model: Mapping[ModelKey, _Totals]) -> pl.DataFrame:
     columns: dict[tuple[str, str], Sequence[float] | npt.NDArray[np.int64]] = {
         ("ml_predictions_total", ""): [total.rows for total in totals],
         ("ml_inference_errors_total", ""): [total.errors for total in totals],
-        ("ml_inference_duration_seconds_sum", ""): [total.seconds for total in totals],
+        ("ml_inference_duration_seconds_sum", ""): [total.durations_ns / _NS_PER_SECOND for total in totals],
         ("ml_inference_duration_seconds_count", ""): cumulative[:, -1],
         **{
             ("ml_inference_duration_seconds_bucket", bound): cumulative[:, index]

@@ -1,13 +1,17 @@
 """The newest values of every model and window length. Decides what is current, what ended and what is stale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import polars as pl
+import pyarrow as pa
 
+from driftmeter.errors import DamagedError
 from driftmeter.export.evaluated import EvaluatedWindow
-from driftmeter.export.points import SERIES, as_stale, empty_points
+from driftmeter.export.points import POINTS_SCHEMA, SERIES, as_stale, empty_points
+from driftmeter.model.bundle import Tree
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.stored import Stored, rows_of
 
 SILENCE_NS_MIN = 600 * 10**9
 """A model is never called silent sooner, however short its windows: ten minutes."""
@@ -31,14 +35,27 @@ class Age(NamedTuple):
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
-    """A group's current window."""
+    """A group's current window. Its points never change; as rows of a tree they are made once, when first asked for."""
 
     age: Age
     points: pl.DataFrame
     updated_ns: int
     silence_ns: int
+    rows: pa.RecordBatch | None = field(default=None, init=False)
+
+    def state(self, group: Group) -> Tree:
+        if self.rows is None:
+            self.rows = rows_of(self.points)
+        return {
+            "key": list(group.key),
+            "window": group.window,
+            "age": list(self.age),
+            "updated_ns": self.updated_ns,
+            "silence_ns": self.silence_ns,
+            "points": self.rows,
+        }
 
 
 def group_of(evaluated: EvaluatedWindow) -> Group:
@@ -118,3 +135,28 @@ class CurrentValues:
         silent = [group for group, entry in self._entries.items() if now_ns - entry.updated_ns > entry.silence_ns]
         parts = [as_stale(self._entries.pop(group).points) for group in silent]
         return pl.concat(parts) if parts else empty_points()
+
+    def state(self) -> Tree:
+        """All of it, for `restore`."""
+        return [entry.state(group) for group, entry in self._entries.items()]
+
+    def restore(self, tree: Tree) -> None:
+        """Take over a state.
+
+        Raises:
+            DamagedError: It is none.
+        """
+        if not isinstance(tree, list):
+            raise DamagedError("stored current values are no list")
+        self._entries = dict(_stored_entry(Stored(item)) for item in tree)
+
+
+def _stored_entry(stored: Stored) -> tuple[Group, _Entry]:
+    match stored.items("age"):
+        case [int(end_ns), int(window_index), int(revision)]:
+            age = Age(end_ns, window_index, revision)
+        case _:
+            raise DamagedError("stored current values have an age that is none")
+    points = stored.frame("points", POINTS_SCHEMA)
+    entry = _Entry(age, points, stored.integer("updated_ns"), stored.integer("silence_ns"))
+    return Group(stored.key("key"), stored.text("window")), entry

@@ -116,7 +116,7 @@ class Courier:
     async def _deliver(self, request: EncodedRequest) -> Delivered | Refused:
         """Attempt until there is a final answer or the request is too old."""
         backoff = Backoff(self._random)
-        unknown_outcome = False
+        unknown_outcome = request.unknown_outcome
         attempts = 0
         while True:
             left_seconds = request.created_seconds + self._max_age_seconds - self._clock.monotonic_seconds()

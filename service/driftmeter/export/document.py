@@ -23,7 +23,8 @@ listed; a label without a value is absent. Remote write and OTLP add `job` and `
 - `baseline` says what was compared with: `file`, or `learned` from the model's own first rows.
 
 Counters of a model are sent as zero once, then at every interval until an hour after its last prediction; then their
-series end (stale markers) and the service forgets them. A model that comes back counts from zero again.
+series end (stale markers) and the service forgets them. A model that comes back counts from zero again. Over a restart
+they go on.
 
 """
 
@@ -32,14 +33,18 @@ _SELF_HEAD = """
 
 Offered at `/metrics` only. Labels with a closed set of values list them; what is none of these is counted as `other`.
 
+Spans and rows by what became of them, values that were dropped, spans without identity and what was put into quarantine
+go on over a restart, also after a crash. All others count since the process was started; samples go on after a stop.
+
 """
 
 _DROPS_HEAD = """
 ## Why samples are dropped
 
 Values of `reason` of `driftmeter_samples_dropped_total`. For each destination, `produced` is the sum of `sent`,
-`dropped` and `driftmeter_queue_samples` in every scrape. `bad_request_after_retry` is no proof of loss: the receiver
-may have stored the samples at an earlier attempt whose answer did not arrive.
+`dropped` and `driftmeter_queue_samples` in every scrape. Samples that were not delivered before a restart are sent
+after it; after a crash these are what `produced` begins with. `bad_request_after_retry` is no proof of loss: the
+receiver may have stored the samples at an earlier attempt whose answer did not arrive, or before a restart.
 
 """
 

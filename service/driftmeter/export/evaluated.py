@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from driftmeter.errors import DamagedError
 from driftmeter.export.points import (
     CLASSES_SCHEMA,
     QUALITY_SCHEMA,
@@ -12,8 +13,10 @@ from driftmeter.export.points import (
     quality_to_points,
     windows_to_points,
 )
+from driftmeter.model.bundle import Tree
 from driftmeter.model.findings import FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.stored import Stored
 from driftmeter.model.windows import WindowLength
 
 
@@ -52,4 +55,32 @@ class EvaluatedWindow:
                 quality_to_points(self.quality, timestamp_ms),
                 classes_to_points(self.classes, timestamp_ms),
             ]
+        )
+
+    def state(self) -> dict[str, Tree]:
+        """Which window it is, without its tables, for `from_state`."""
+        return {
+            "key": list(self.key),
+            "window": list(self.window),
+            "window_index": self.window_index,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "revision": self.revision,
+        }
+
+    @classmethod
+    def from_state(cls, stored: Stored) -> "EvaluatedWindow":
+        """The same window, its tables empty; raises DamagedError for what `state` never gives."""
+        match stored.items("window"):
+            case [str(name), int(length_ns), int(rows)]:
+                window = WindowLength(name, length_ns, rows)
+            case _:
+                raise DamagedError("stored state has a window length that is none")
+        return cls(
+            stored.key("key"),
+            window,
+            stored.integer("window_index"),
+            stored.optional_integer("start_ns"),
+            stored.optional_integer("end_ns"),
+            stored.integer("revision"),
         )

@@ -2,47 +2,31 @@
 
 import asyncio
 import contextlib
-import functools
 import logging
-import socket
 import threading
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import polars as pl
 
 from driftmeter import __version__
 from driftmeter.clock import Clock
-from driftmeter.export.config import ExportConfig, OtlpConfig, RemoteWriteConfig
+from driftmeter.export.config import ExportConfig
 from driftmeter.export.counters import ResultCounters
 from driftmeter.export.delivery import Courier
 from driftmeter.export.evaluated import EvaluatedWindow
-from driftmeter.export.otlp.encode import OtlpSource, batches, encode_metrics_request
-from driftmeter.export.otlp.send import OtlpTransport
-from driftmeter.export.outbox import Outbox
+from driftmeter.export.otlp.encode import OtlpSource, encode_metrics_request
 from driftmeter.export.points import empty_points
-from driftmeter.export.remote_write.encode import encode_write_request, request_parts
-from driftmeter.export.remote_write.send import RemoteWriteTransport
-from driftmeter.export.schedule import Due, EventSchedule, Schedule, WallSchedule
+from driftmeter.export.remote_write.encode import encode_write_request
+from driftmeter.export.routes import Routes, Transport
+from driftmeter.export.schedule import EventSchedule, Schedule, WallSchedule
 from driftmeter.export.scrape import ScrapeServer
+from driftmeter.model.bundle import Tree
+from driftmeter.model.stored import Stored
 from driftmeter.model.windows import parse_duration_ns
-from driftmeter.telemetry.metrics import Destination, DropReason, Telemetry
+from driftmeter.telemetry.metrics import Telemetry
 
 _NS_PER_SECOND = 1e9
 _LOG = logging.getLogger(__name__)
-
-Encode = Callable[[pl.DataFrame], list[tuple[bytes, int]]]
-"""Points to request bodies, each with its number of samples."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """One destination: how points become requests, where they wait, who carries them."""
-
-    encode: Encode
-    outbox: Outbox
-    courier: Courier
-    close: Callable[[], Awaitable[None]]
 
 
 def warm_up() -> None:
@@ -54,6 +38,8 @@ def warm_up() -> None:
 
 class Exporter:
     """Sends results: evaluated windows soon after their evaluation, current values and counters every interval.
+
+    For a service that goes on after a restart: `serve`, then `restore` and whatever was journalled since, then `start`.
 
     Args:
         config: Where to, and how often.
@@ -86,7 +72,10 @@ class Exporter:
         self._wake = asyncio.Event()
         self._stopping = False
         self._failed = False
-        self._routes: list[_Route] = []
+        self._stopped = False
+        self._started = False
+        self._routes = Routes(config, self.counters, telemetry, clock)
+        self._transports: list[Transport] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._scrape: ScrapeServer | None = None
 
@@ -98,7 +87,7 @@ class Exporter:
     @property
     def queued_samples(self) -> int:
         """Samples encoded and not yet delivered, over all destinations."""
-        return sum(route.outbox.samples for route in self._routes)
+        return sum(route.outbox.samples for route in self._routes.routes)
 
     def publish(self, evaluated: EvaluatedWindow) -> None:
         """Take over an evaluated window. Returns at once, from any thread; order counts per model and window."""
@@ -115,50 +104,88 @@ class Exporter:
         with self._schedule_lock:
             return pl.concat([self._schedule.current.snapshot(0), self.counters.points(0)])
 
-    async def start(self) -> None:
-        """Serve the pages and begin to send. Destinations need not be there yet.
+    async def serve(self) -> None:
+        """Serve the pages, `/metrics` not before `start`; does nothing when called again.
 
         Raises:
             ConfigError: The address of the pages cannot be listened on.
         """
         listen = self._config.scrape.listen
-        if listen is not None:
-            self._scrape = ScrapeServer(listen, self.current_points, self._telemetry, self._is_ready)
-        self._routes = self._make_routes()
+        if listen is not None and self._scrape is None:
+            self._scrape = ScrapeServer(listen, self._shown_points, self._telemetry, self._is_ready)
+
+    async def start(self) -> None:
+        """Serve the pages and begin to send. Destinations need not be there yet.
+
+        Counters of models that are there by now, from before a restart, go on without a zero.
+
+        Raises:
+            ConfigError: The address of the pages cannot be listened on.
+        """
+        await self.serve()
+        self.counters.go_on()
+        self._started, self._stopped = True, False
         self._loop = asyncio.get_running_loop()
         self._wake.set()
-        runs = [("export", self._run()), *((route.outbox.destination, route.courier.run()) for route in self._routes)]
+        runs = [("export", self._run())]
+        for route in self._routes.routes:
+            transport = route.connect()
+            self._transports.append(transport)
+            courier = Courier(route.outbox, transport.attempt, route.max_age_seconds, self._telemetry, self._clock)
+            runs.append((route.outbox.destination, courier.run()))
         for name, run in runs:
             task = asyncio.create_task(run, name=f"driftmeter-{name}")
             task.add_done_callback(self._note_end)
             self._tasks.append(task)
 
-    async def stop(self, deadline_seconds: float) -> None:
-        """Send what is there, for at most `deadline_seconds`; what is left then is counted as dropped (`shutdown`).
+    async def stop(self, deadline_seconds: float, *, keep: bool = False) -> None:
+        """Send what is there, for at most `deadline_seconds`. May be called twice, also without a start.
 
-        May be called twice.
+        Args:
+            deadline_seconds: Time for sending.
+            keep: True leaves what is not sent then to `state`; false counts it as dropped (`shutdown`).
         """
-        if self._loop is None:
-            return
-        self._stopping = True
-        self._wake.set()
-        run, *couriers = self._tasks
-        try:
-            async with asyncio.timeout(deadline_seconds):
-                await asyncio.wait([run])
-                for route in self._routes:
-                    await route.outbox.emptied()
-        except TimeoutError:
-            _LOG.warning("stopped with %d samples undelivered", self.queued_samples)
-        for task in (run, *couriers):
-            task.cancel()
-        await asyncio.gather(run, *couriers, return_exceptions=True)
-        for route in self._routes:
-            route.outbox.close()
-            await route.close()
+        if self._loop is not None:
+            await self._stop_sending(deadline_seconds)
+            await asyncio.to_thread(self._end, keep=keep)
+            for transport in self._transports:
+                await transport.close()
+            self._transports = []
+            self._loop = None
         if self._scrape is not None:
             await asyncio.to_thread(self._scrape.close)
-        self._loop = None
+            self._scrape = None
+
+    def state(self) -> Tree:
+        """Counters, current values and what is not delivered yet, for `restore`; from any thread, also after a stop.
+
+        A request in it may be delivered right after. Sent again after a restart it does no harm: the receiver has the
+        same values at the same times, and what it refuses for their age is counted as `bad_request_after_retry`.
+        """
+        with self._schedule_lock:
+            return {
+                "counters": self.counters.state(),
+                "schedule": self._schedule.state(),
+                "routes": self._routes.state(),
+                "stopped": self._stopped,
+            }
+
+    def restore(self, tree: Tree) -> None:
+        """Go on from a state; to be called once, before `start`, and before anything else is counted or published.
+
+        Raises:
+            DamagedError: It is none, or that of a service with another `window.clock`.
+        """
+        stored = Stored(tree)
+        with self._schedule_lock:
+            self.counters.restore(stored.tree("counters"))
+            self._schedule.restore(stored.tree("schedule"))
+            self._stopped = stored.flag("stopped")
+            self._routes.restore(stored.member("routes"), stopped=self._stopped)
+
+    def _shown_points(self) -> pl.DataFrame | None:
+        """What `/metrics` shows; None before the start."""
+        return self.current_points() if self._started else None
 
     def _is_ready(self) -> bool:
         """Whether the service is, and nothing that sends has died."""
@@ -187,59 +214,44 @@ class Exporter:
 
     async def _emit(self, *, tick: bool) -> None:
         """Encode what is due, once per destination, and queue it."""
-        due = await asyncio.to_thread(self._due, tick=tick)
-        for route in self._routes:
-            for frame in due.frames:
-                try:
-                    encoded = await asyncio.to_thread(route.encode, frame)
-                except Exception:  # noqa: BLE001 - no frame may end the sending of all that come after it.
-                    _LOG.exception("points could not be encoded for %s", route.outbox.destination)
-                    route.outbox.refuse(frame.height, DropReason.ENCODING)
-                    continue
-                for body, samples in encoded:
-                    route.outbox.put(body, samples)
-            for reason, samples in due.dropped.items():
-                route.outbox.refuse(samples, reason)
+        await asyncio.to_thread(self._take_due, tick=tick)
+        for route in self._routes.routes:
+            await route.encode_all()
 
-    def _due(self, *, tick: bool) -> Due:
+    def _take_due(self, *, tick: bool) -> None:
+        """Put what is due into the hands of each route; nothing after a stop."""
         with self._schedule_lock:
-            return self._schedule.due(self._clock.now_ns(), tick=tick)
+            if self._stopped:
+                return
+            due = self._schedule.due(self._clock.now_ns(), tick=tick)
+            for route in self._routes.routes:
+                route.take(due)
+        for key in due.forgotten:
+            self._telemetry.forget_model(key)
 
-    def _make_routes(self) -> list[_Route]:
-        config = self._config
-        job, instance = config.remote_write.job, config.remote_write.instance or socket.gethostname()
-        routes = []
-        if config.remote_write.url is not None:
-            transport = RemoteWriteTransport(config.remote_write, __version__, self._clock)
-            samples_max = config.remote_write.max_samples_per_send
-            encode = functools.partial(_encode_remote_write, job=job, instance=instance, samples_max=samples_max)
-            routes.append(self._make_route(Destination.REMOTE_WRITE, config.remote_write, encode, transport))
-        if config.otlp.endpoint is not None:
-            source = OtlpSource(job, instance, __version__, self.counters.start_ns)
-            samples_max = config.otlp.max_samples_per_send
-            encode = functools.partial(_encode_otlp, source=source, samples_max=samples_max)
-            routes.append(
-                self._make_route(Destination.OTLP, config.otlp, encode, OtlpTransport(config.otlp, __version__))
-            )
-        return routes
+    async def _stop_sending(self, deadline_seconds: float) -> None:
+        """Hand out and deliver what can be in this time, then end all tasks."""
+        self._stopping = True
+        self._wake.set()
+        run, *couriers = self._tasks
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                await asyncio.wait([run])
+                for route in self._routes.routes:
+                    await route.outbox.emptied()
+        except TimeoutError:
+            _LOG.warning("stopped with %d samples undelivered", self.queued_samples)
+        for task in (run, *couriers):
+            task.cancel()
+        await asyncio.gather(run, *couriers, return_exceptions=True)
 
-    def _make_route(
-        self,
-        destination: Destination,
-        config: RemoteWriteConfig | OtlpConfig,
-        encode: Encode,
-        transport: RemoteWriteTransport | OtlpTransport,
-    ) -> _Route:
-        outbox = Outbox(destination, config.queue_samples, self._telemetry, self._clock)
-        max_age_seconds = parse_duration_ns(config.max_age) / _NS_PER_SECOND
-        courier = Courier(outbox, transport.attempt, max_age_seconds, self._telemetry, self._clock)
-        return _Route(encode, outbox, courier, transport.close)
-
-
-def _encode_remote_write(points: pl.DataFrame, *, job: str, instance: str, samples_max: int) -> list[tuple[bytes, int]]:
-    parts = request_parts(points, job, instance, samples_max)
-    return [(encode_write_request(part, job, instance), part.height) for part in parts]
-
-
-def _encode_otlp(points: pl.DataFrame, *, source: OtlpSource, samples_max: int) -> list[tuple[bytes, int]]:
-    return [(encode_metrics_request(part, source), count) for part, count in batches(points, samples_max)]
+    def _end(self, *, keep: bool) -> None:
+        """From now on nothing is taken, as a thread may still be about to; what is left is counted, or kept."""
+        with self._schedule_lock:
+            self._stopped = True
+            if keep:
+                return
+            due = self._schedule.due(self._clock.now_ns(), tick=False)
+            for route in self._routes.routes:
+                route.take(due)
+                route.give_up()

@@ -13,10 +13,14 @@ from typing import Protocol
 
 import polars as pl
 
+from driftmeter.errors import DamagedError
 from driftmeter.export.counters import ResultCounters
 from driftmeter.export.current import CurrentValues, Group, age_of, group_of, stamped, succeeding
 from driftmeter.export.evaluated import EvaluatedWindow
-from driftmeter.export.points import LABELS, SERIES, empty_points
+from driftmeter.export.points import LABELS, POINTS_SCHEMA, SERIES, empty_points
+from driftmeter.model.bundle import Tree
+from driftmeter.model.predictions import ModelKey
+from driftmeter.model.stored import Stored, rows_of
 from driftmeter.telemetry.metrics import DropReason
 
 PENDING_WINDOWS_MAX = 10_000
@@ -32,10 +36,12 @@ class Due:
     Attributes:
         frames: `POINTS_SCHEMA`, in the order in which they must be sent.
         dropped: Numbers of points that are not sent at all, by reason.
+        forgotten: Models whose counters end.
     """
 
     frames: tuple[pl.DataFrame, ...] = ()
     dropped: Mapping[DropReason, int] = field(default_factory=dict)
+    forgotten: tuple[ModelKey, ...] = ()
 
 
 class Schedule(Protocol):
@@ -50,6 +56,14 @@ class Schedule(Protocol):
 
     def due(self, now_ns: int, *, tick: bool) -> Due:
         """What is to be sent now; `tick` says that an export interval is over. Nothing is handed out twice."""
+        ...
+
+    def state(self) -> Tree:
+        """What was handed out with which time, what waits and what is current, for `restore`. Counters stand apart."""
+        ...
+
+    def restore(self, tree: Tree) -> None:
+        """Go on from a state of the same kind of schedule; raises DamagedError when it is none."""
         ...
 
 
@@ -78,17 +92,39 @@ class WallSchedule:
 
         Counters of a new model are sent as zero first, so that what they begin with counts as an increase.
         """
-        frames = self._rounds(now_ns)
+        frames, forgotten = self._rounds(now_ns), tuple[ModelKey, ...]()
         if tick:
-            ended = [self.current.expire(now_ns), self._counters.expire(now_ns)]
+            silent, ended = self.current.expire(now_ns), self._counters.expire(now_ns)
+            models = ended.select("model", "version", "stage").unique(maintain_order=True)
+            forgotten = tuple(ModelKey(*row) for row in models.rows())
             frames.append(self._counters.begin())
-            frames.append(pl.concat([self.current.snapshot(0), self._counters.points(0), *ended]))
+            frames.append(pl.concat([self.current.snapshot(0), self._counters.points(0), silent, ended]))
         frames = [frame for frame in frames if frame.height]
         first_ms = max(self._last_ms + 1, now_ns // _NS_PER_MS - len(frames) + 1)
         if frames:
             self._last_ms = first_ms + len(frames) - 1
         dropped, self._dropped = self._dropped, Counter()
-        return Due(tuple(stamped(frame, first_ms + place) for place, frame in enumerate(frames)), dropped)
+        return Due(tuple(stamped(frame, first_ms + place) for place, frame in enumerate(frames)), dropped, forgotten)
+
+    def state(self) -> Tree:
+        """See `Schedule`."""
+        return {
+            "kind": "wall",
+            "current": self.current.state(),
+            "pending": [
+                {"evaluated": evaluated.state(), "points": rows_of(points)} for evaluated, points in self._pending
+            ],
+            "dropped": {reason.value: points for reason, points in self._dropped.items()},
+            "last_ms": self._last_ms,
+        }
+
+    def restore(self, tree: Tree) -> None:
+        """See `Schedule`."""
+        stored = _of_kind("wall", tree)
+        self.current.restore(stored.tree("current"))
+        self._pending = deque(map(_stored_window, stored.objects("pending")))
+        self._dropped = _stored_drops(stored.member("dropped"))
+        self._last_ms = stored.integer("last_ms")
 
     def _rounds(self, now_ns: int) -> list[pl.DataFrame]:
         """Pending windows in rounds, so that several windows of one group go out one after the other."""
@@ -179,3 +215,53 @@ class EventSchedule:
         times = pl.concat([self._counted_ms, stamped(new, end_ms).select(*SERIES, "timestamp_ms")])
         self._counted_ms = times.group_by("metric", *LABELS).agg(pl.col("timestamp_ms").max())
         return new
+
+    def state(self) -> Tree:
+        """See `Schedule`."""
+        return {
+            "kind": "event",
+            "current": self.current.state(),
+            "pending": [
+                {"evaluated": evaluated.state(), "points": rows_of(points), "counted": rows_of(counted)}
+                for evaluated, points, counted in self._pending
+            ],
+            "dropped": {reason.value: points for reason, points in self._dropped.items()},
+            "group_ends": [
+                {"key": list(key), "window": window, "end_ns": end_ns}
+                for (key, window), end_ns in self._group_end_ns.items()
+            ],
+            "counted": rows_of(self._counted_ms),
+        }
+
+    def restore(self, tree: Tree) -> None:
+        """See `Schedule`."""
+        stored = _of_kind("event", tree)
+        self.current.restore(stored.tree("current"))
+        self._pending = deque(
+            (*_stored_window(each), each.frame("counted", POINTS_SCHEMA)) for each in stored.objects("pending")
+        )
+        self._dropped = _stored_drops(stored.member("dropped"))
+        ends = stored.objects("group_ends")
+        self._group_end_ns = {Group(end.key("key"), end.text("window")): end.integer("end_ns") for end in ends}
+        self._counted_ms = stored.frame("counted", self._counted_ms.schema)
+
+
+def _of_kind(kind: str, tree: Tree) -> Stored:
+    stored = Stored(tree)
+    if stored.text("kind") != kind:
+        raise DamagedError(
+            f"stored state is of a service with another clock, and this one sends by that of the {kind}: "
+            "set window.clock to what it was, or start with an empty journal"
+        )
+    return stored
+
+
+def _stored_window(stored: Stored) -> tuple[EvaluatedWindow, pl.DataFrame]:
+    return EvaluatedWindow.from_state(stored.member("evaluated")), stored.frame("points", POINTS_SCHEMA)
+
+
+def _stored_drops(stored: Stored) -> Counter[DropReason]:
+    try:
+        return Counter({DropReason(name): stored.integer(name) for name in stored.names})
+    except ValueError as error:
+        raise DamagedError("stored state has a reason to drop samples that is none") from error

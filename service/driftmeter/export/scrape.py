@@ -1,6 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` over HTTP, in a thread of their own.
 
-`/healthz` says that the process answers; `/readyz` says 200 when data is welcome and 503 before and after.
+`/healthz` says that the process answers; `/readyz` says 200 when data is welcome and 503 before and after. `/metrics`
+says 503 until the counters are where they were before a restart, so that no scrape sees them step back.
 """
 
 import logging
@@ -29,7 +30,8 @@ class ScrapeServer:
 
     Args:
         listen: `host:port`; port 0 takes a free one.
-        results: Gives the current points; called in threads of the server.
+        results: Gives the current points, None as long as they are not what they were before a restart; called in
+            threads of the server.
         telemetry: The service's metrics about itself.
         ready: Whether data is welcome; called in threads of the server.
 
@@ -38,7 +40,7 @@ class ScrapeServer:
     """
 
     def __init__(
-        self, listen: str, results: Callable[[], pl.DataFrame], telemetry: Telemetry, ready: Callable[[], bool]
+        self, listen: str, results: Callable[[], pl.DataFrame | None], telemetry: Telemetry, ready: Callable[[], bool]
     ) -> None:
         host, port = split_address(listen)
 
@@ -72,7 +74,7 @@ class _Server(ThreadingHTTPServer):
     """The listening socket and what its handlers read."""
 
     daemon_threads = True
-    results: Callable[[], pl.DataFrame]
+    results: Callable[[], pl.DataFrame | None]
     telemetry: Telemetry
     ready: Callable[[], bool]
 
@@ -108,7 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page(self, path: str) -> tuple[HTTPStatus, str]:
         if path == "/metrics":
-            return HTTPStatus.OK, exposition(self.server.results()) + self.server.telemetry.expose()
+            results = self.server.results()
+            if results is None:
+                return HTTPStatus.SERVICE_UNAVAILABLE, "recovering\n"
+            return HTTPStatus.OK, exposition(results) + self.server.telemetry.expose()
         if path == "/healthz":
             return HTTPStatus.OK, "ok\n"
         if path == "/readyz":

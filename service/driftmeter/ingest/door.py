@@ -5,13 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from driftmeter.clock import Clock
-from driftmeter.errors import MalformedError
+from driftmeter.errors import DiskFullError, MalformedError, TransientError
 from driftmeter.ingest.admission import Admission, Lease
 from driftmeter.ingest.config import IngestConfig
 from driftmeter.ingest.refusals import RefusedError, malformed, too_large, unauthenticated, unavailable
 from driftmeter.ingest.tokens import BearerTokens
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.request import Request
+from driftmeter.telemetry.logs import RateLimitedLog
 from driftmeter.telemetry.metrics import RefusalReason, RequestResult, Telemetry
 
 Sink = Callable[[Request], Awaitable[Receipt]]
@@ -40,6 +41,7 @@ class Door:
         self._admission = Admission(config.max_in_flight_bytes, config.max_client_share, telemetry, clock)
         self._sink = sink
         self._telemetry = telemetry
+        self._log = RateLimitedLog(_LOG, clock)
 
     def stop(self) -> None:
         """Tell those who come from now on to try again; requests in flight may end."""
@@ -84,6 +86,10 @@ class Door:
             refusal = error.with_traceback(None)  # The frames of a trace would keep the request's bytes.
         except MalformedError as error:
             refusal = malformed(str(error))
+        except TransientError as error:
+            reason = RefusalReason.DISK_FULL if isinstance(error, DiskFullError) else RefusalReason.JOURNAL_FAILED
+            self._log.warning(reason, "requests are refused", reason=str(error))
+            refusal = unavailable(reason, f"{error}: try again")
         except asyncio.CancelledError:
             self._telemetry.requests.add(result=RequestResult.CANCELLED)
             raise

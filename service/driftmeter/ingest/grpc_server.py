@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 from urllib.parse import unquote
 
@@ -40,6 +40,9 @@ _OPTIONS = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 )
+
+_PEERS_KEPT = 1_024
+"""Connections whose client's address is not worked out again for each request."""
 
 
 class GrpcServer:
@@ -126,6 +129,7 @@ def _authorization(context: _Context) -> str | None:
     return None
 
 
+@lru_cache(_PEERS_KEPT)
 def _client_of(peer: str) -> str:
     """The address alone of what gRPC calls a peer: ipv4:10.0.0.1:50010, ipv6:%5B::1%5D:50010."""
     address, _, port = unquote(peer).partition(":")[2].rpartition(":")

@@ -1,6 +1,7 @@
 """Certificates for both transports, read again when their files change."""
 
 import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +38,21 @@ class Certificates:
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """For a gRPC port; asks for the certificates anew with every connection."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._files.current().for_grpc,
-            lambda: self._files.current().for_grpc,
-            require_client_authentication=self._asks_clients,
-        )
+        lock = threading.Lock()
+        given = self._files.current().for_grpc
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            # What gRPC is given takes the place of what the handshakes under way use, which it does not wait for: two
+            # clients that connect at once would crash the process. So nothing is given but what is new.
+            nonlocal given
+            with lock:
+                current = self._files.current().for_grpc
+                if current is given:
+                    return None
+                given = current
+                return current
+
+        return grpc.dynamic_ssl_server_credentials(given, changed, require_client_authentication=self._asks_clients)
 
     def http_context(self, *_: object) -> ssl.SSLContext:
         """For an HTTP port; puts the context of today in its own place at each connection."""

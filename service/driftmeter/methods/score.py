@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ import polars as pl
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
 Floats = npt.NDArray[np.float64]
+
+_SUMS = (pl.col("expected").sum().alias("rows_expected"), pl.col("observed").sum().alias("rows_observed"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +105,8 @@ def _frame(grouping: Grouping, expected: Floats, observed: Floats, tails: Floats
 
 def _score_grouping(specs: list[MethodSpec], grouping: Grouping, frame: pl.DataFrame, scores: Scores) -> None:
     columns = len(grouping.numeric)
-    sums = [pl.col("expected").sum().alias("rows_expected"), pl.col("observed").sum().alias("rows_observed")]
-    aggregates = [
-        expression(*(pl.col(name) for name in spec.inputs)).alias(f"{spec.key}.{extra}")
-        for spec in specs
-        for extra, expression in {"value": spec.expression, **spec.extras}.items()
-    ]
-    result = frame.group_by("key", maintain_order=True).agg(*sums, *aggregates)
+    aggregates = [aggregate for spec in specs for aggregate in _aggregates(spec)]
+    result = frame.group_by("key", maintain_order=True).agg(*_SUMS, *aggregates)
 
     def table(name: str) -> Floats:
         return result[name].cast(pl.Float64).to_numpy().reshape(-1, columns)
@@ -121,6 +119,15 @@ def _score_grouping(specs: list[MethodSpec], grouping: Grouping, frame: pl.DataF
             inputs = {extra: table(f"{spec.key}.{extra}") for extra in spec.extras}
             inputs |= {name: table(name) for name in ("rows_expected", "rows_observed")} | {"value": values}
             scores.pvalues[spec.key] = np.where(np.isnan(values), np.nan, spec.pvalue(inputs))
+
+
+@cache
+def _aggregates(spec: MethodSpec) -> tuple[pl.Expr, ...]:
+    """A method's expressions, built once: that takes as long as half of what they compute."""
+    return tuple(
+        expression(*(pl.col(name) for name in spec.inputs)).alias(f"{spec.key}.{extra}")
+        for extra, expression in {"value": spec.expression, **spec.extras}.items()
+    )
 
 
 def to_squared_scale(spec: MethodSpec, values: Floats, rows: Floats) -> Floats:

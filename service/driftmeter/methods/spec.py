@@ -51,7 +51,7 @@ class Scale(StrEnum):
     """Q = d / rows observed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class MethodSpec:
     """One drift method.
 

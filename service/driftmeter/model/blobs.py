@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from driftmeter.errors import DamagedError
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -36,6 +38,10 @@ class Blobs(Protocol):
         """Where the same bytes are from now on: moved when most of their file is released, else where they were."""
         ...
 
+    def adopt(self, ref: BlobRef) -> None:
+        """State that is being restored refers to this blob. Raises DamagedError when there can be no such blob."""
+        ...
+
 
 class MemoryBlobs:
     """Blobs that stay in memory: for analyses that end with their process."""
@@ -62,3 +68,8 @@ class MemoryBlobs:
     def renew(self, ref: BlobRef) -> BlobRef:
         """Where they are: they never move."""
         return ref
+
+    def adopt(self, ref: BlobRef) -> None:
+        """Whether it is there."""
+        if ref.offset not in self._blobs:
+            raise DamagedError(f"there is no blob {ref.offset}")

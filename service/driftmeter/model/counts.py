@@ -1,12 +1,19 @@
-"""Counts of several windows, mergeable by adding: across batches, panes, windows, processes and machines."""
+"""Counts of several windows, mergeable by adding: across batches, panes, windows, processes and machines.
 
+They do not depend on the order of rows nor on how these were cut into batches and panes, bit for bit: integers, exact
+sums, smallest and largest values.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from driftmeter.errors import DamagedError
+from driftmeter.model.exact import DIGITS, merge, merge_few, read_out
 from driftmeter.model.layout import Layout
 
 
@@ -19,7 +26,11 @@ class Tally(IntEnum):
 
 
 class Moment(IntEnum):
-    """Sums of a numeric column's finite values: index into the last axis of `Counts.moments`. Feature units."""
+    """Sums of a numeric column's finite values, and extremes: index into the last axis of `moments`. Feature units.
+
+    Each term of a sum is a double, rounded once, and no larger than the largest double: a square or a difference that
+    overflows counts as that. The terms' sum is exact, and rounded once when it is read.
+    """
 
     TAIL_BELOW = 0  # Sum of (range start - x) over values below the reference range.
     TAIL_ABOVE = 1  # Sum of (x - range end) over values above it.
@@ -27,6 +38,10 @@ class Moment(IntEnum):
     SQUARE = 3  # Sum of (x - center)².
     MIN = 4  # Smallest value; +inf when there is none.
     MAX = 5  # Largest value; -inf when there is none.
+
+
+SUMS = int(Moment.MIN)
+"""How many of the moments are sums."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,84 +52,178 @@ class Counts:
         rows: uint64 (w,).
         bins: uint64 (w, b).
         tallies: uint64 (w, c, len(Tally)).
-        moments: float64 (w, c, len(Moment)).
+        sums: int32 (w, c, SUMS, DIGITS): exact sums, see `exact`.
+        extremes: float64 (w, c, 2): smallest and largest value, +inf and -inf when there is none; no negative zero.
     """
 
     rows: npt.NDArray[np.uint64]
     bins: npt.NDArray[np.uint64]
     tallies: npt.NDArray[np.uint64]
-    moments: npt.NDArray[np.float64]
+    sums: npt.NDArray[np.int32]
+    extremes: npt.NDArray[np.float64]
 
     @classmethod
     def zeros(cls, layout: Layout, windows: int = 1) -> Self:
         """Counts of nothing."""
         columns = len(layout.columns)
-        moments = np.zeros((windows, columns, len(Moment)))
-        moments[:, :, Moment.MIN] = np.inf
-        moments[:, :, Moment.MAX] = -np.inf
+        extremes = np.empty((windows, columns, 2))
+        extremes[:] = np.inf, -np.inf
         return cls(
             rows=np.zeros(windows, np.uint64),
             bins=np.zeros((windows, layout.size), np.uint64),
             tallies=np.zeros((windows, columns, len(Tally)), np.uint64),
-            moments=moments,
+            sums=np.zeros((windows, columns, SUMS, DIGITS), np.int32),
+            extremes=extremes,
         )
+
+    @staticmethod
+    def cells(layout: Layout) -> int:
+        """Room that one window takes, in numbers of 8 bytes."""
+        return layout.size + len(layout.columns) * (len(Tally) + SUMS * DIGITS // 2 + 2) + 1
+
+    def moments(self) -> npt.NDArray[np.float64]:
+        """float64 (w, c, len(Moment)): the sums, each rounded once, infinite beyond the largest double; extremes."""
+        return np.concatenate((read_out(self.sums), self.extremes), axis=2)
 
     def dense(self, layout: Layout) -> "Counts":  # noqa: ARG002 - as `PackedCounts` has it.
         """These counts."""
         return self
 
     def packed(self) -> "PackedCounts":
-        """The same with empty bins left out; of one window."""
-        places = np.flatnonzero(self.bins[0]).astype(np.uint32)
-        return PackedCounts(self.rows.copy(), places, self.bins[0, places], self.tallies.copy(), self.moments.copy())
+        """The same with empty bins and zero digits left out, in arrays of its own; of one window."""
+        bins, sums = self.bins[0], self.sums.reshape(-1)
+        places, digit_places = np.flatnonzero(bins).astype(np.uint32), np.flatnonzero(sums).astype(np.uint32)
+        return PackedCounts(
+            rows=self.rows.copy(),
+            places=places,
+            bins=bins[places],
+            tallies=self.tallies.copy(),
+            digit_places=digit_places,
+            digits=sums[digit_places],
+            extremes=self.extremes.copy(),
+        )
 
     def window(self, index: int) -> "Counts":
         """Window `index` alone, as a view."""
         part = slice(index, index + 1)
-        return Counts(self.rows[part], self.bins[part], self.tallies[part], self.moments[part])
+        return Counts(self.rows[part], self.bins[part], self.tallies[part], self.sums[part], self.extremes[part])
 
-    def add(self, other: "Counts") -> None:
+    def add(self, other: "Counts | PackedCounts") -> None:
         """Add `other`, of the same layout and number of windows, in place."""
         np.add(self.rows, other.rows, out=self.rows)
-        np.add(self.bins, other.bins, out=self.bins)
         np.add(self.tallies, other.tallies, out=self.tallies)
-        sums, others = self.moments[:, :, : Moment.MIN], other.moments[:, :, : Moment.MIN]
-        np.add(sums, others, out=sums)
-        low, high = self.moments[:, :, Moment.MIN], self.moments[:, :, Moment.MAX]
-        np.minimum(low, other.moments[:, :, Moment.MIN], out=low)
-        np.maximum(high, other.moments[:, :, Moment.MAX], out=high)
+        if isinstance(other, PackedCounts):
+            self.bins[0, other.places] += other.bins  # No place occurs twice.
+            merge_few(self.sums.reshape(-1), _frozen(other.digit_places), _frozen(other.digits))
+        else:
+            np.add(self.bins, other.bins, out=self.bins)
+            merge(self.sums.reshape(-1, DIGITS), _frozen(other.sums.reshape(-1, DIGITS)))
+        low, high = self.extremes[:, :, 0], self.extremes[:, :, 1]
+        np.minimum(low, other.extremes[:, :, 0], out=low)
+        np.maximum(high, other.extremes[:, :, 1], out=high)
+
+    def state(self) -> dict[str, Any]:
+        """The arrays by name, copied."""
+        return {name: getattr(self, name).copy() for name in _DENSE}
+
+    @classmethod
+    def from_state(cls, tree: object, layout: Layout) -> Self:
+        """Counts as `state` told them, in arrays of their own. Raises DamagedError for anything else."""
+        rows = _array(tree, "rows", np.uint64)
+        windows, columns = len(rows), len(layout.columns)
+        return cls(
+            rows=rows.copy(),
+            bins=_array(tree, "bins", np.uint64, (windows, layout.size)).copy(),
+            tallies=_array(tree, "tallies", np.uint64, (windows, columns, len(Tally))).copy(),
+            sums=_array(tree, "sums", np.int32, (windows, columns, SUMS, DIGITS)).copy(),
+            extremes=_array(tree, "extremes", np.float64, (windows, columns, 2)).copy(),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class PackedCounts:
-    """Counts of one window without its empty bins: a window of few rows takes little room.
+    """Counts of one window without empty bins and zero digits: a window of few rows takes little room.
+
+    They never change.
 
     Attributes:
         rows: uint64 (1,).
         places: uint32 (k,): the bins that are not empty, ascending.
         bins: uint64 (k,): their counts.
         tallies: uint64 (1, c, len(Tally)).
-        moments: float64 (1, c, len(Moment)).
+        digit_places: uint32 (d,): which digits of `Counts.sums`, flat, are not zero, ascending.
+        digits: int32 (d,): these digits.
+        extremes: float64 (1, c, 2).
     """
 
     rows: npt.NDArray[np.uint64]
     places: npt.NDArray[np.uint32]
     bins: npt.NDArray[np.uint64]
     tallies: npt.NDArray[np.uint64]
-    moments: npt.NDArray[np.float64]
+    digit_places: npt.NDArray[np.uint32]
+    digits: npt.NDArray[np.int32]
+    extremes: npt.NDArray[np.float64]
 
     def dense(self, layout: Layout) -> Counts:
-        """The same with all bins, in arrays of its own."""
-        bins = np.zeros((1, layout.size), np.uint64)
-        bins[0, self.places] = self.bins
-        return Counts(self.rows.copy(), bins, self.tallies.copy(), self.moments.copy())
+        """The same with all bins and digits, in arrays of its own."""
+        counts = Counts.zeros(layout)
+        counts.rows[:] = self.rows
+        counts.bins[0, self.places] = self.bins
+        counts.tallies[:] = self.tallies
+        counts.sums.reshape(-1)[self.digit_places] = self.digits
+        counts.extremes[:] = self.extremes
+        return counts
+
+    def state(self) -> dict[str, Any]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in _PACKED}
+
+    @classmethod
+    def from_state(cls, tree: object, layout: Layout) -> Self:
+        """Counts as `state` told them, without copying. Raises DamagedError for anything else."""
+        columns = len(layout.columns)
+        places = _places(tree, "places", layout.size)
+        digit_places = _places(tree, "digit_places", columns * SUMS * DIGITS)
+        return cls(
+            rows=_array(tree, "rows", np.uint64, (1,)),
+            places=places,
+            bins=_array(tree, "bins", np.uint64, places.shape),
+            tallies=_array(tree, "tallies", np.uint64, (1, columns, len(Tally))),
+            digit_places=digit_places,
+            digits=_array(tree, "digits", np.int32, digit_places.shape),
+            extremes=_array(tree, "extremes", np.float64, (1, columns, 2)),
+        )
+
+
+_DENSE = ("rows", "bins", "tallies", "sums", "extremes")
+_PACKED = ("rows", "places", "bins", "tallies", "digit_places", "digits", "extremes")
 
 
 def stack(parts: list[Counts]) -> Counts:
     """One `Counts` with the windows of all `parts`, in order."""
-    return Counts(
-        rows=np.concatenate([each.rows for each in parts]),
-        bins=np.concatenate([each.bins for each in parts]),
-        tallies=np.concatenate([each.tallies for each in parts]),
-        moments=np.concatenate([each.moments for each in parts]),
-    )
+    return Counts(*(np.concatenate([getattr(each, name) for each in parts]) for name in _DENSE))
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only view: kernels are compiled once for these, not again for arrays that can be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _array(tree: object, name: str, dtype: type, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+    """An array of a tree, of one shape or, without a shape, of any one-dimensional one."""
+    array = tree.get(name) if isinstance(tree, Mapping) else None
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        raise DamagedError(f"stored counts: {name!r} is not an array of {np.dtype(dtype).name}")
+    if array.shape != shape and (shape is not None or array.ndim != 1):
+        raise DamagedError(f"stored counts: {name!r} has shape {array.shape}, not the one of the model's columns")
+    return np.ascontiguousarray(array)
+
+
+def _places(tree: object, name: str, size: int) -> npt.NDArray[np.uint32]:
+    """Ascending places, each less than `size`."""
+    places = _array(tree, name, np.uint32)
+    if len(places) and (int(places[-1]) >= size or not (places[1:] > places[:-1]).all()):
+        raise DamagedError(f"stored counts: {name!r} are not ascending numbers below {size}")
+    return places

@@ -49,3 +49,14 @@ class Predictions:
     key: ModelKey
     rows: pa.RecordBatch
     mismatches: Mapping[str, npt.NDArray[np.uint32]] = field(default_factory=dict)
+
+    def keep(self, rows: npt.NDArray[np.bool_]) -> "Predictions":
+        """The batch with some of its rows alone.
+
+        Args:
+            rows: bool (rows,): which to keep.
+        """
+        renumbered = np.cumsum(rows, dtype=np.uint32) - np.uint32(1)
+        kept = {name: renumbered[numbers[rows[numbers]]] for name, numbers in self.mismatches.items()}
+        mismatches = {name: numbers for name, numbers in kept.items() if len(numbers)}
+        return Predictions(self.key, self.rows.filter(pa.array(rows)), mismatches)

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from driftmeter.errors import ConfigError, DamagedError
+from driftmeter.model.bundle import Tree
 from driftmeter.model.counts import Counts, PackedCounts
-from driftmeter.model.windows import WindowLength
+from driftmeter.model.layout import Layout
+from driftmeter.model.stored import Stored
+from driftmeter.model.windows import WindowLength, parse_window
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,3 +29,32 @@ class WindowCounts:
     end_ns: int | None
     revision: int
     counts: Counts | PackedCounts
+
+    def state(self) -> Tree:
+        """All of it, for `from_state`."""
+        counts = self.counts.packed() if isinstance(self.counts, Counts) else self.counts
+        return {
+            "window": self.window.name,
+            "index": self.index,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "revision": self.revision,
+            "counts": counts.state(),
+        }
+
+    @classmethod
+    def from_state(cls, tree: Tree, layout: Layout) -> "WindowCounts":
+        """A window as `state` told it. Raises DamagedError for anything else, and counts of another layout."""
+        stored = Stored(tree)
+        try:
+            window = parse_window(stored.text("window"))
+        except ConfigError as error:
+            raise DamagedError(f"stored window: {error}") from error
+        return cls(
+            window,
+            stored.integer("index"),
+            stored.optional_integer("start_ns"),
+            stored.optional_integer("end_ns"),
+            stored.integer("revision"),
+            PackedCounts.from_state(stored.tree("counts"), layout),
+        )

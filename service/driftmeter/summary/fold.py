@@ -1,8 +1,8 @@
 """Rows to counts: the compiled inner loop of the service and of `analyze`."""
 
-import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +10,19 @@ import pyarrow as pa
 
 from driftmeter.model.bins import CategoryBins, NumericBins
 from driftmeter.model.columns import Column, Role
-from driftmeter.model.compiled import jit
-from driftmeter.model.counts import Counts, Moment, Tally
+from driftmeter.model.counts import Counts, Tally
 from driftmeter.model.layout import Layout
+from driftmeter.summary.arrow import Exported
+from driftmeter.summary.moments import BLOCK_ROWS
+from driftmeter.summary.names import NameTables, count_names, distinct_names, find_places, name_tables
+from driftmeter.summary.numbers import NumberTables, count_numbers, number_tables
+from driftmeter.summary.slots import Into, Slots, order_rows
 
-_MISSING, _NON_FINITE = int(Tally.MISSING), int(Tally.NON_FINITE)
-_BELOW, _ABOVE, _DEVIATION, _SQUARE = (
-    int(Moment.TAIL_BELOW),
-    int(Moment.TAIL_ABOVE),
-    int(Moment.DEVIATION),
-    int(Moment.SQUARE),
-)
-_MIN, _MAX = int(Moment.MIN), int(Moment.MAX)
-Floats = npt.NDArray[np.float64]
+Mismatches = Mapping[str, npt.NDArray[np.uint32]]
 
-_NO_BITMAP = np.empty(0, np.uint8)
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+_SCHEMAS_MAX = 4
+"""Schemas remembered for a layout: a model's batches mostly have one."""
 
 
 def fold(
@@ -32,9 +30,9 @@ def fold(
     rows: pa.RecordBatch,
     slots: npt.NDArray[np.int32],
     counts: Counts,
-    mismatches: Mapping[str, npt.NDArray[np.uint32]] | None = None,
+    mismatches: Mismatches | None = None,
 ) -> None:
-    """Count `rows` into `counts`, in place.
+    """Count `rows` into `counts`, in place; when it raises, `counts` are unchanged.
 
     Args:
         layout: Columns and their bins. Columns that the rows lack count as missing in every row; columns of the
@@ -43,31 +41,17 @@ def fold(
         slots: int32 (rows,): the window of each row, 0 <= slot < windows of `counts`.
         counts: What was counted so far, of the same layout.
         mismatches: Row numbers whose value had the wrong type, by field name; these rows are null in `rows`.
+
+    Raises:
+        ValueError: Windows or counts do not fit the rows or the layout, or a column cannot be read as its kind.
+        IndexError: A mismatch is in no row.
     """
-    windows = len(counts.rows)
-    per_window = np.bincount(slots, minlength=windows).astype(np.uint64)
-    np.add(counts.rows, per_window, out=counts.rows)
-    for index, (column, bins) in enumerate(zip(layout.columns, layout.bins, strict=True)):
-        place = _Place(_frozen(slots), int(layout.offsets[index]), index)
-        position = rows.schema.get_field_index(column.field)
-        values = rows.column(position) if position >= 0 else None
-        if values is not None and isinstance(bins, NumericBins) and not pa.types.is_dictionary(values.type):
-            _fold_numbers(values, bins, float(layout.centers[index]), place, counts)
-        elif values is not None and isinstance(bins, CategoryBins) and pa.types.is_dictionary(values.type):
-            _fold_categories(values, bins, place, counts)
-        else:  # Absent, or nothing but nulls of another type.
-            counts.tallies[:, index, Tally.MISSING] += per_window
-        wrong = (mismatches or {}).get(column.field)
-        if wrong is not None:
-            counts.tallies[:, index, Tally.MISMATCH] += np.bincount(slots[wrong], minlength=windows).astype(np.uint64)
+    _apply(_prepare(layout, rows, slots, counts, mismatches or {}), counts)
 
 
-class _Place(NamedTuple):
-    """Where one column's counts go: the window of each row, the column's first bin, and its number."""
-
-    slots: npt.NDArray[np.int32]
-    first_bin: int
-    column: int
+def get_ready(layout: Layout) -> None:
+    """Make the tables of a layout ahead, up to 1 ms a column: on another thread than the one that will fold."""
+    _tables_of(layout)
 
 
 def warm_up() -> None:
@@ -77,112 +61,130 @@ def warm_up() -> None:
     rows = pa.RecordBatch.from_pydict(
         {"feature.number": pa.array([0.5, None]), "feature.name": pa.array(["a", None]).dictionary_encode()}
     )
-    fold(layout, rows, np.zeros(2, np.int32), Counts.zeros(layout))
+    counts = Counts.zeros(layout)
+    fold(layout, rows, np.zeros(2, np.int32), counts)
+    counts.add(counts.packed())
+    counts.add(counts.packed().dense(layout))
+    counts.moments()
 
 
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A read-only view: kernels are compiled once for these, not again for each mixture of flags."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+class _Tables(NamedTuple):
+    """What is made once for a layout.
+
+    Attributes:
+        numbers: Of its numeric columns.
+        names: Of its categorical columns.
+        plans: Where these are in the batches of some schemas, the schema used last at the end.
+    """
+
+    numbers: NumberTables
+    names: NameTables
+    plans: "list[_Plan]"
 
 
-def _fold_numbers(column: pa.Array, bins: NumericBins, center: float, place: _Place, counts: Counts) -> None:
-    if not pa.types.is_float64(column.type):
-        column = column.cast(pa.float64())
-    validity, data = column.buffers()
-    values = np.frombuffer(data, np.float64, len(column), column.offset * 8) if len(column) else np.empty(0)
-    bitmap = np.frombuffer(validity, np.uint8) if validity is not None and column.null_count else _NO_BITMAP
-    _count_numbers(
-        _frozen(values), _frozen(bitmap), column.offset, *place, _frozen(bins.edges), _frozen(bins.lookup),
-        bins.cells_per_unit, center, counts.bins, counts.tallies, counts.moments,
-    )  # fmt: skip
+class _Plan(NamedTuple):
+    """Where a layout's columns are in batches of one schema.
+
+    Attributes:
+        schema: The schema.
+        numbers: int64 (numeric columns,): column of the batch, -1 where it has none.
+        names: int64 (categorical columns,): the same.
+        converted: Columns of the batch that are of the right kind but have to be converted.
+    """
+
+    schema: pa.Schema
+    numbers: npt.NDArray[np.int64]
+    names: npt.NDArray[np.int64]
+    converted: list[int]
 
 
-def _fold_categories(column: pa.DictionaryArray, bins: CategoryBins, place: _Place, counts: Counts) -> None:
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    # A null among the dictionary's values is as missing as a null index.
-    names = column.dictionary.to_pylist()
-    bin_of_code = bins.bins_of([name if name is not None else "" for name in names])
-    bin_of_code[[name is None for name in names]] = -1
-    _count_codes(_frozen(codes), _frozen(bin_of_code), *place, counts.bins, counts.tallies)
+class _Prepared(NamedTuple):
+    """A batch that can be counted without anything left that could fail."""
+
+    tables: _Tables
+    plan: _Plan
+    batch: Exported
+    slots: Slots
+    places: npt.NDArray[np.int32]
+    mismatches: list[tuple[int, npt.NDArray[np.uint64]]]
+    values: npt.NDArray[np.float64]
 
 
-@jit
-def _count_numbers(  # noqa: PLR0913 - the arrays of one column.
-    values: Floats,
-    bitmap: npt.NDArray[np.uint8],
-    bit_offset: int,
-    slots: npt.NDArray[np.int32],
-    first_bin: int,
-    column: int,
-    edges: Floats,
-    lookup: npt.NDArray[np.int32],
-    cells_per_unit: float,
-    center: float,
-    counts: npt.NDArray[np.uint64],
-    tallies: npt.NDArray[np.uint64],
-    moments: Floats,
-) -> None:
-    low, high = edges[0], edges[-1]
-    above = first_bin + len(edges) + 1
-    has_nulls = len(bitmap) > 0
-    for row in range(len(values)):
-        slot = slots[row]
-        bit = row + bit_offset
-        if has_nulls and not (bitmap[bit >> 3] >> (bit & 7)) & 1:
-            tallies[slot, column, _MISSING] += np.uint64(1)
-            continue
-        value = values[row]
-        if not math.isfinite(value):
-            tallies[slot, column, _NON_FINITE] += np.uint64(1)
-            continue
-        sums = moments[slot, column]
-        deviation = value - center
-        sums[_DEVIATION] += deviation
-        sums[_SQUARE] += deviation * deviation
-        sums[_MIN] = min(sums[_MIN], value)
-        sums[_MAX] = max(sums[_MAX], value)
-        if value < low:
-            counts[slot, first_bin] += np.uint64(1)
-            sums[_BELOW] += low - value
-        elif value > high:
-            counts[slot, above] += np.uint64(1)
-            sums[_ABOVE] += value - high
+_TABLES: WeakKeyDictionary[Layout, _Tables] = WeakKeyDictionary()
+
+
+def _prepare(
+    layout: Layout, rows: pa.RecordBatch, slots: npt.NDArray[np.int32], counts: Counts, mismatches: Mismatches
+) -> _Prepared:
+    """All that can fail: nothing is counted yet."""
+    windows = len(counts.rows)
+    slots = np.ascontiguousarray(slots, np.int32)
+    if len(slots) != rows.num_rows:
+        raise ValueError(f"windows of {len(slots)} rows for {rows.num_rows} rows")
+    if counts.bins.shape[1] != layout.size or counts.tallies.shape[1] != len(layout.columns):
+        raise ValueError("counts of another layout")
+    ordered = order_rows(slots, windows)
+    tables = _tables_of(layout)
+    plan = _plan_for(tables, layout, rows.schema)
+    batch = Exported(_convert(rows, plan.converted) if plan.converted else rows)
+    places = np.empty(distinct_names(batch.address, plan.names), np.int32)
+    find_places(batch.address, plan.names, tables.names, places)
+    wrong = [
+        (number, np.bincount(slots[mismatches[column.field]], minlength=windows).astype(np.uint64))
+        for number, column in enumerate(layout.columns if mismatches else ())
+        if column.field in mismatches
+    ]
+    return _Prepared(tables, plan, batch, ordered, places, wrong, np.empty(BLOCK_ROWS))
+
+
+def _apply(prepared: _Prepared, counts: Counts) -> None:
+    """Count: only additions in place, to arrays known to fit."""
+    tables, plan, batch, slots, places, mismatches, values = prepared
+    into = Into(counts.bins, counts.tallies, counts.sums, counts.extremes)
+    count_numbers(batch.address, plan.numbers, tables.numbers, slots, values, into)
+    count_names(batch.address, plan.names, tables.names, slots, places, into)
+    np.add(counts.rows, slots.rows, out=counts.rows)
+    for number, per_window in mismatches:
+        counts.tallies[:, number, Tally.MISMATCH] += per_window
+
+
+def _tables_of(layout: Layout) -> _Tables:
+    tables = _TABLES.get(layout)
+    if tables is None:
+        tables = _TABLES[layout] = _Tables(number_tables(layout), name_tables(layout), [])
+    return tables
+
+
+def _plan_for(tables: _Tables, layout: Layout, schema: pa.Schema) -> _Plan:
+    plans = tables.plans
+    for number in range(len(plans) - 1, -1, -1):
+        if plans[number].schema.equals(schema):
+            plans.append(plans.pop(number))
+            return plans[-1]
+    plans.append(_make_plan(tables, layout, schema))
+    del plans[:-_SCHEMAS_MAX]
+    return plans[-1]
+
+
+def _make_plan(tables: _Tables, layout: Layout, schema: pa.Schema) -> _Plan:
+    """A column of the other kind can hold nothing but nulls, and is as good as absent."""
+    positions = [schema.get_field_index(column.field) for column in layout.columns]
+    types = {position: schema.field(position).type for position in positions if position >= 0}
+    named = {position for position, each in types.items() if pa.types.is_dictionary(each)}
+    numbers = [positions[i] if positions[i] not in named else -1 for i in tables.numbers.column]
+    names = [positions[i] if positions[i] in named else -1 for i in tables.names.column]
+    wanted = dict.fromkeys(numbers, pa.float64()) | dict.fromkeys(names, _NAMES)
+    converted = [position for position, each in wanted.items() if position >= 0 and types[position] != each]
+    return _Plan(schema, np.array(numbers, np.int64), np.array(names, np.int64), converted)
+
+
+def _convert(rows: pa.RecordBatch, positions: list[int]) -> pa.RecordBatch:
+    columns = rows.columns
+    for position in positions:
+        column = columns[position]
+        if pa.types.is_dictionary(column.type):
+            names = column.dictionary.cast(pa.string())
+            columns[position] = pa.DictionaryArray.from_arrays(column.indices.cast(pa.int32()), names)
         else:
-            counts[slot, first_bin + _edges_up_to(value, edges, lookup, cells_per_unit)] += np.uint64(1)
-
-
-@jit
-def _edges_up_to(value: float, edges: Floats, lookup: npt.NDArray[np.int32], cells_per_unit: float) -> int:
-    """Number of edges at or below a value inside the range: its bin."""
-    left, right = 0, len(edges)
-    if cells_per_unit > 0:  # Else the range may overflow, and infinity times zero is no cell.
-        cell = min(int((value - edges[0]) * cells_per_unit), len(lookup) - 2)
-        left, right = lookup[cell], lookup[cell + 1]
-    while left < right:
-        middle = (left + right) >> 1
-        if edges[middle] <= value:
-            left = middle + 1
-        else:
-            right = middle
-    return int(left)
-
-
-@jit
-def _count_codes(  # noqa: PLR0913 - the arrays of one column.
-    codes: npt.NDArray[np.int32],
-    bin_of_code: npt.NDArray[np.int32],
-    slots: npt.NDArray[np.int32],
-    first_bin: int,
-    column: int,
-    counts: npt.NDArray[np.uint64],
-    tallies: npt.NDArray[np.uint64],
-) -> None:
-    for row in range(len(codes)):
-        code = codes[row]
-        place = bin_of_code[code] if code >= 0 else -1
-        if place < 0:
-            tallies[slots[row], column, _MISSING] += np.uint64(1)
-        else:
-            counts[slots[row], first_bin + place] += np.uint64(1)
+            columns[position] = column.cast(pa.float64())
+    return pa.RecordBatch.from_arrays(columns, names=rows.schema.names)

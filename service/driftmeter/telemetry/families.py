@@ -1,9 +1,14 @@
-"""Thin metric families over prometheus_client that keep label values inside their declared sets."""
+"""Thin metric families over prometheus_client that keep label values inside their declared sets. Thread-safe."""
 
+import math
+import threading
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from driftmeter.errors import DamagedError
+from driftmeter.model.bundle import Tree
 
 OTHER = "other"
 """What an undeclared value of a closed label is counted under, so that a sender cannot create series."""
@@ -20,6 +25,8 @@ class _Family:
     def __init__(self, name: str, labels: Labels) -> None:
         self.name = name
         self._labels = labels
+        self._children: dict[tuple[tuple[str, str], ...], Any] = {}  # Found by labels as they are given.
+        self._lock = threading.Lock()  # So that no series that has ended is found for ever.
 
     def _values(self, given: Mapping[str, str]) -> tuple[str, ...]:
         """Label values in declared order; a missing label is empty, an undeclared value becomes `OTHER`."""
@@ -32,7 +39,17 @@ class _Family:
         )
 
     def _child(self, metric: Metric, given: Mapping[str, str]) -> Metric:
-        return metric.labels(*self._values(given)) if self._labels else metric
+        if not self._labels:
+            return metric
+        key = tuple(given.items())
+        child: Metric | None = self._children.get(key)
+        if child is None:
+            values = self._values(given)
+            with self._lock:
+                child = metric.labels(*values)
+                if OTHER not in values:  # Those who send undeclared values could fill the memory with them.
+                    self._children[key] = child
+        return child
 
 
 class CounterFamily(_Family):
@@ -49,6 +66,24 @@ class CounterFamily(_Family):
     def value(self, **labels: str) -> float:
         """What the series that `labels` name stands at; 0 when it was never added to."""
         return float(self._child(self._metric, labels)._value.get())  # noqa: SLF001  # The library offers no reading.
+
+    def state(self) -> Tree:
+        """What every series stands at: label values in declared order, then the number."""
+        samples = [sample for family in self._metric.collect() for sample in family.samples]
+        return [
+            [*(sample.labels[label] for label in self._labels), sample.value]
+            for sample in samples
+            if not sample.name.endswith("_created")
+        ]
+
+    def restore(self, tree: Tree) -> None:
+        """Go on from there: adds what every series stood at. Raises DamagedError for what `state` never gives."""
+        for series in tree if isinstance(tree, list) else [tree]:
+            match series:
+                case [*labels, float(value)] if len(labels) == len(self._labels) and 0 <= value < math.inf:
+                    self.add(value, **{name: str(label) for name, label in zip(self._labels, labels, strict=True)})
+                case _:
+                    raise DamagedError(f"the stored counts of {self.name} are none")
 
 
 class GaugeFamily(_Family):
@@ -69,6 +104,13 @@ class GaugeFamily(_Family):
     def value(self, **labels: str) -> float:
         """What the series that `labels` name stands at; 0 when it was never set."""
         return float(self._child(self._metric, labels)._value.get())  # noqa: SLF001  # The library offers no reading.
+
+    def remove(self, **labels: str) -> None:
+        """End the series that `labels` name, if there is one."""
+        values = self._values(labels)
+        with self._lock:
+            self._metric.remove(*values)
+            self._children.clear()
 
 
 class HistogramFamily(_Family):

@@ -1,252 +1,58 @@
-"""Every metric of the service about itself, declared once; `Telemetry` holds them and is passed to the stages."""
+"""`Telemetry` holds the service's metrics about itself and is passed to the stages.
+
+They are declared in `declared.py`, the values of their labels in `outcomes.py`.
+"""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from driftmeter.telemetry.families import CounterFamily, GaugeFamily, HistogramFamily, Labels
-
-
-class SpanOutcome(StrEnum):
-    """What became of a span. `received` is the sum of the others and of what is in flight."""
-
-    RECEIVED = "received"
-    IGNORED = "ignored"
-    REJECTED = "rejected"
-    QUARANTINED = "quarantined"
-    ACCEPTED = "accepted"
-
-
-class SpanReason(StrEnum):
-    """Why a span was not accepted; empty for received and accepted ones."""
-
-    NOT_FEATURE_BEARING = "not_feature_bearing"
-    FUTURE = "future"
-    NO_TIMESTAMP = "no_timestamp"
-    TOO_MANY_MODELS = "too_many_models"
-    TOO_SPARSE = "too_sparse"
-    TOO_MANY_ATTRIBUTES = "too_many_attributes"
-    STRING_TOO_LONG = "string_too_long"
-    """Its model's name, version or stage."""
-    ARRAY_LENGTHS = "array_lengths"
-    """Its arrays have different lengths."""
-    TOO_MANY_ELEMENTS = "too_many_elements"
-    EXCEPTION = "exception"
-
-
-class RowOutcome(StrEnum):
-    """What became of an accepted row. Rows that are none of these yet are pending."""
-
-    COUNTED = "counted"
-    LATE = "late"
-    NOT_SCORED = "not_scored"
-    """No baseline could be learned from them: they hold nothing that can be compared."""
-    FAILED = "failed"
-    """An internal error kept them from being counted; the log says more."""
-
-
-class RequestResult(StrEnum):
-    """How an OTLP request was answered."""
-
-    OK = "ok"
-    PARTIAL = "partial"
-    MALFORMED = "malformed"
-    TOO_LARGE = "too_large"
-    UNAVAILABLE = "unavailable"
-    UNAUTHENTICATED = "unauthenticated"
-    UNSUPPORTED = "unsupported"
-    """Another path, method, content type or encoding than those of OTLP/HTTP."""
-    CANCELLED = "cancelled"
-
-
-class RefusalReason(StrEnum):
-    """Why a sender was told to try again."""
-
-    IN_FLIGHT = "in_flight"
-    """All bytes that may be in flight were."""
-    CLIENT_SHARE = "client_share"
-    """This client held its share while others were active too."""
-    STALLED = "stalled"
-    """The body did not arrive in time."""
-    STOPPING = "stopping"
-    """The service is about to stop."""
-    EXCEPTION = "exception"
-    """Something failed that should not have; the log says what."""
-
-
-class Credentials(StrEnum):
-    """Files that say who may connect and whom to trust, read again when they change."""
-
-    TLS = "tls"
-    BEARER_TOKENS = "bearer_tokens"
-
-
-class ReloadResult(StrEnum):
-    """What became of a changed file."""
-
-    OK = "ok"
-    FAILED = "failed"
-    """It cannot be used; what was read before stays in force."""
-
-
-class ValueReason(StrEnum):
-    """Why a value of an accepted span was not kept."""
-
-    TOO_MANY_COLUMNS = "too_many_columns"
-    NAME_TOO_LONG = "name_too_long"
-    ID_TOO_LONG = "id_too_long"
-    STRING_TOO_LONG = "string_too_long"
-    INVALID_JSON = "invalid_json"
-
-
-class Destination(StrEnum):
-    """Where samples are sent."""
-
-    REMOTE_WRITE = "remote_write"
-    OTLP = "otlp"
-
-
-class SampleOutcome(StrEnum):
-    """What became of a sample: `produced = queued + sent + dropped` at every scrape."""
-
-    PRODUCED = "produced"
-    SENT = "sent"
-    DROPPED = "dropped"
-
-
-class DropReason(StrEnum):
-    """Why a sample was dropped instead of sent."""
-
-    QUEUE_FULL = "queue_full"
-    """The queue was full and this was the oldest in it."""
-    TOO_OLD = "too_old"
-    """It could not be delivered within the longest time allowed."""
-    BAD_REQUEST = "bad_request"
-    """The receiver found it wrong at the first attempt (400, INVALID_ARGUMENT): lost."""
-    BAD_REQUEST_AFTER_RETRY = "bad_request_after_retry"
-    """The same answer after an attempt whose outcome is unknown: it may have been stored by that one."""
-    UNAUTHORIZED = "unauthorized"
-    """The receiver does not accept the credentials (401, 403)."""
-    TOO_LARGE = "too_large"
-    """The receiver takes no request of this size (413)."""
-    REJECTED = "rejected"
-    """Any other final answer."""
-    PARTIAL = "partial"
-    """Part of a request that was otherwise accepted (OTLP partial success)."""
-    REVISED = "revised"
-    """New values of a window after late rows. With event time, a value was already sent for this window, and Prometheus
-    would refuse a second one; on the wall clock, a later window is current."""
-    OUT_OF_ORDER = "out_of_order"
-    """With event time, a later window of the same series was already sent."""
-    NO_TIMESTAMP = "no_timestamp"
-    """With event time, the window has no end to stamp it with."""
-    ENCODING = "encoding"
-    """It could not be encoded, which is a fault of this service; the log says more."""
-    SHUTDOWN = "shutdown"
-    """The service stopped before it could be delivered."""
-
-
-_OPEN: frozenset[str] | None = None
-
-
-def _closed(values: Iterable[str]) -> frozenset[str] | None:
-    return frozenset(str(value) for value in values)
-
-
-@dataclass(frozen=True, slots=True)
-class SelfMetric:
-    """Declaration of one metric of the service about itself.
-
-    Attributes:
-        name: Prometheus name, `driftmeter_` first, unit last; counters end in `_total`.
-        kind: counter, gauge or histogram (of seconds).
-        description: One sentence.
-        labels: Label names in order with their closed set of values; None where values are open.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    description: str
-    labels: Labels = field(default_factory=dict)
-
-
-_MODEL: Mapping[str, frozenset[str] | None] = {"model": _OPEN, "version": _OPEN, "stage": _OPEN}
-_DESTINATION: Mapping[str, frozenset[str] | None] = {"destination": _closed(Destination)}
-
-SELF_METRICS: tuple[SelfMetric, ...] = (
-    SelfMetric("driftmeter_build_info", "gauge", "Always 1; the label says which version runs.", {"version": _OPEN}),
-    SelfMetric(
-        "driftmeter_requests_total",
-        "counter",
-        "OTLP requests by how they were answered.",
-        {"result": _closed(RequestResult)},
-    ),
-    SelfMetric(
-        "driftmeter_requests_refused_total",
-        "counter",
-        "OTLP requests whose senders were told to try again, by reason.",
-        {"reason": _closed(RefusalReason)},
-    ),
-    SelfMetric(
-        "driftmeter_credentials_reloads_total",
-        "counter",
-        "Times that changed certificates or bearer tokens were read again.",
-        {"credentials": _closed(Credentials), "result": _closed(ReloadResult)},
-    ),
-    SelfMetric("driftmeter_received_bytes_total", "counter", "Bytes of OTLP requests, decompressed."),
-    SelfMetric("driftmeter_in_flight_bytes", "gauge", "Bytes of requests that were admitted and not yet answered."),
-    SelfMetric(
-        "driftmeter_spans_total",
-        "counter",
-        "Spans by what became of them.",
-        {"outcome": _closed(SpanOutcome), "reason": _closed(SpanReason)},
-    ),
-    SelfMetric("driftmeter_in_flight_spans", "gauge", "Spans that were received and have no outcome yet."),
-    SelfMetric(
-        "driftmeter_rows_total",
-        "counter",
-        "Accepted spans by what became of their rows; a span with arrays is one, however many rows it makes.",
-        {"outcome": _closed(RowOutcome)},
-    ),
-    SelfMetric("driftmeter_pending_rows", "gauge", "Accepted spans whose rows wait to be counted."),
-    SelfMetric(
-        "driftmeter_values_dropped_total",
-        "counter",
-        "Values of accepted spans that were not kept.",
-        {"reason": _closed(ValueReason)},
-    ),
-    SelfMetric("driftmeter_quarantined_batches", "gauge", "Batches in quarantine."),
-    SelfMetric(
-        "driftmeter_watermark_lag_seconds", "gauge", "How far the watermark of a model is behind the clock.", _MODEL
-    ),
-    SelfMetric(
-        "driftmeter_internal_errors_total", "counter", "Faults of this service that were kept to one batch or window."
-    ),
-    SelfMetric("driftmeter_evaluate_seconds", "histogram", "Time to evaluate closed windows."),
-    SelfMetric("driftmeter_models_without_baseline", "gauge", "Models that are not compared, for want of a baseline."),
-    SelfMetric(
-        "driftmeter_samples_total",
-        "counter",
-        "Samples by what became of them; produced is the sum of sent, dropped and queued.",
-        {**_DESTINATION, "outcome": _closed(SampleOutcome)},
-    ),
-    SelfMetric(
-        "driftmeter_samples_dropped_total",
-        "counter",
-        "Samples that were dropped, by reason.",
-        {**_DESTINATION, "reason": _closed(DropReason)},
-    ),
-    SelfMetric("driftmeter_queue_samples", "gauge", "Samples waiting to be sent or being sent.", _DESTINATION),
-    SelfMetric("driftmeter_export_seconds", "histogram", "Time of one attempt to send a request.", _DESTINATION),
-    SelfMetric("driftmeter_export_retries_total", "counter", "Attempts that were not the first one.", _DESTINATION),
+from driftmeter.model.bundle import Tree
+from driftmeter.model.predictions import ModelKey
+from driftmeter.model.stored import Stored
+from driftmeter.telemetry.declared import SELF_METRICS, SelfMetric
+from driftmeter.telemetry.families import CounterFamily, GaugeFamily, HistogramFamily
+from driftmeter.telemetry.outcomes import (
+    Credentials,
+    Destination,
+    DropReason,
+    QuarantineDropReason,
+    QuarantineStage,
+    RefusalReason,
+    ReloadResult,
+    RemovalReason,
+    RequestResult,
+    RowOutcome,
+    SampleOutcome,
+    SnapshotResult,
+    SpanOutcome,
+    SpanReason,
+    ValueReason,
 )
-"""All metrics of the service about itself."""
+
+__all__ = [
+    "SELF_METRICS",
+    "Credentials",
+    "Destination",
+    "DropReason",
+    "QuarantineDropReason",
+    "QuarantineStage",
+    "RefusalReason",
+    "ReloadResult",
+    "RemovalReason",
+    "RequestResult",
+    "RowOutcome",
+    "SampleOutcome",
+    "SelfMetric",
+    "SnapshotResult",
+    "SpanOutcome",
+    "SpanReason",
+    "Telemetry",
+    "ValueReason",
+]
 
 _BY_NAME = {metric.name: metric for metric in SELF_METRICS}
 
@@ -256,6 +62,9 @@ class Telemetry:
 
     Counts that belong together are moved inside `moving()`, so that sums such as
     `produced = queued + sent + dropped` hold in every scrape.
+
+    The ledger of spans and rows goes on over a restart (`state`, `restore`), and so do the samples of each outbox; all
+    other counters count since the start of the process, as counters do.
     """
 
     def __init__(self, version: str = "") -> None:
@@ -271,7 +80,24 @@ class Telemetry:
         self.rows = self._counter("driftmeter_rows_total")
         self.pending_rows = self._gauge("driftmeter_pending_rows")
         self.values_dropped = self._counter("driftmeter_values_dropped_total")
+        self.spans_without_identity = self._counter("driftmeter_spans_without_identity_total")
+        self.keys = self._gauge("driftmeter_keys")
+        self.keys_bytes = self._gauge("driftmeter_keys_bytes")
         self.quarantined_batches = self._gauge("driftmeter_quarantined_batches")
+        self.quarantined = self._counter("driftmeter_quarantined_total")
+        self.quarantine_dropped = self._counter("driftmeter_quarantine_dropped_total")
+        self.journal_appended_bytes = self._counter("driftmeter_journal_appended_bytes_total")
+        self.journal_commits = self._counter("driftmeter_journal_commits_total")
+        self.journal_commit_seconds = self._histogram("driftmeter_journal_commit_seconds")
+        self.journal_bytes = self._gauge("driftmeter_journal_bytes")
+        self.journal_cut_bytes = self._counter("driftmeter_journal_cut_bytes_total")
+        self.journal_lost_entries = self._counter("driftmeter_journal_lost_entries_total")
+        self.snapshot_seconds = self._histogram("driftmeter_snapshot_seconds")
+        self.snapshots = self._counter("driftmeter_snapshots_total")
+        self.snapshot_age_seconds = self._gauge("driftmeter_snapshot_age_seconds")
+        self.archived_rows = self._counter("driftmeter_archived_rows_total")
+        self.archive_bytes = self._gauge("driftmeter_archive_bytes")
+        self.archive_removed_bytes = self._counter("driftmeter_archive_removed_bytes_total")
         self.watermark_lag_seconds = self._gauge("driftmeter_watermark_lag_seconds")
         self.internal_errors = self._counter("driftmeter_internal_errors_total")
         self.evaluate_seconds = self._histogram("driftmeter_evaluate_seconds")
@@ -282,12 +108,39 @@ class Telemetry:
         self.export_seconds = self._histogram("driftmeter_export_seconds")
         self.export_retries = self._counter("driftmeter_export_retries_total")
         self._gauge("driftmeter_build_info").set(1, version=version)
+        self._ledger = (self.spans, self.rows, self.values_dropped, self.spans_without_identity, self.quarantined)
+        self._waiting = (self.in_flight_spans, self.pending_rows)
 
     @contextmanager
     def moving(self) -> Iterator[None]:
         """Hold back scrapes while several counts change together; keep the body short."""
         with self._moving:
             yield
+
+    def forget_model(self, key: ModelKey) -> None:
+        """End the series that a model has of its own."""
+        self.watermark_lag_seconds.remove(model=key.model, version=key.version, stage=key.stage)
+
+    def state(self) -> Tree:
+        """The ledger of spans and rows, for `restore`: to be taken where it stands for the entries applied so far."""
+        with self._moving:
+            return {
+                "counters": {family.name: family.state() for family in self._ledger},
+                "gauges": {family.name: family.value() for family in self._waiting},
+            }
+
+    def restore(self, tree: Tree) -> None:
+        """Go on from a state: what was counted since this object was made is added to it.
+
+        Raises:
+            DamagedError: It is none.
+        """
+        counters, gauges = Stored(tree).member("counters"), Stored(tree).member("gauges")
+        with self._moving:
+            for counter in self._ledger:
+                counter.restore(counters.tree(counter.name))
+            for gauge in self._waiting:
+                gauge.add(gauges.number(gauge.name))
 
     def expose(self) -> str:
         """All of these metrics in Prometheus' text format 0.0.4."""

@@ -26,7 +26,9 @@ class WindowConfig(BaseModel):
     time, or the clock, is this far past its end."""
     allowed_lateness: Duration = "24h"
     """How long after its end a window takes late rows. A window that changes after its first evaluation is evaluated
-    again, with a higher revision. Rows later than this are counted as `late`."""
+    again, with a higher revision. Rows later than this are counted as `late`, and no window by rows takes them either,
+    since the keys that tell spans sent twice are kept no longer. Where all windows are by rows, the five minutes that
+    a row falls into stand for its window."""
     max_future: Duration = "5m"
     """A row whose time is further ahead of the clock than this is rejected as `future`. Not used with clock: data."""
     idle_after: Duration = "1m"

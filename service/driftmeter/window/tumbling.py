@@ -7,20 +7,29 @@ A window is first evaluated when the watermark passes its end. It takes late row
 evaluated again, with a higher revision, when some have come.
 """
 
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from driftmeter.errors import DamagedError, TransientError
+from driftmeter.model.blobs import Blobs
 from driftmeter.model.counts import Counts, PackedCounts
 from driftmeter.model.layout import Layout
 from driftmeter.model.predictions import Predictions
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
+from driftmeter.window.batch import event_times_ns, keep_rows
+from driftmeter.window.kept import KeptWindows, copied, int64s_of
+
+_LOG = logging.getLogger(__name__)
+_NEVER_NS = 2**62
+
+PanesCounted = list[tuple[int, PackedCounts]]
+"""Numbers of panes and what a batch has for them."""
 
 
 @dataclass(eq=False)
@@ -35,14 +44,6 @@ class _Pane:
     watermark_ns: int
 
 
-@dataclass(eq=False)
-class _Window:
-    counts: Counts | PackedCounts
-    index: int = -1  # Not evaluated yet.
-    revision: int = -1
-    changed: bool = True
-
-
 _PANES_AT_A_TIME = 16
 """Panes of one batch that are counted together: bounds the memory that a batch of scattered times takes."""
 
@@ -54,125 +55,154 @@ class TumblingWindows:
         layout: Columns and bins of the model's baseline.
         lengths: Durations, each a multiple of the shortest.
         allowed_lateness_ns: How long after its end a window takes rows.
+        blobs: Where counts of evaluated windows are.
     """
 
-    def __init__(self, layout: Layout, lengths: tuple[WindowLength, ...], allowed_lateness_ns: int) -> None:
+    def __init__(
+        self, layout: Layout, lengths: tuple[WindowLength, ...], allowed_lateness_ns: int, blobs: Blobs
+    ) -> None:
         self._layout = layout
-        self._lengths = lengths
         self._lateness_ns = allowed_lateness_ns
         self._pane_ns = min((length.length_ns for length in lengths), default=0)
         self._panes: dict[int, _Pane] = {}
-        self._windows: dict[WindowLength, dict[int, _Window]] = {length: {} for length in lengths}
-        self._evaluated: dict[WindowLength, int] = dict.fromkeys(lengths, 0)
+        self._windows = [KeptWindows(layout, length, blobs) for length in lengths]
+        self.deadline_ns = _NEVER_NS
+        """Watermark at which something is to be done: a window evaluated for the first time, or one forgotten."""
 
-    def add(self, batch: Predictions, watermark_ns: int) -> int:
-        """Fold the rows in; returns how many came too late for every window."""
-        if not self._lengths:
-            return 0
+    def pane_of(self, batch: Predictions, watermark_ns: int) -> int | None:
+        """The one pane that all rows fall into, if they may be folded into it right away."""
+        if not self._pane_ns or watermark_ns >= self.deadline_ns:
+            return None
         times_ns = event_times_ns(batch.rows)
-        in_time = self._last_end(times_ns) + self._lateness_ns > watermark_ns
-        rows, mismatches = batch.rows, batch.mismatches
-        late = len(times_ns) - int(in_time.sum())
-        if late:
-            rows, mismatches = _keep(rows, mismatches, in_time)
-            times_ns = times_ns[in_time]
-        panes, slots = np.unique(times_ns // self._pane_ns, return_inverse=True)
-        if len(panes) == 1:
-            pane = self._pane(int(panes[0]), watermark_ns)
-            pane.counts = pane.counts.dense(self._layout)
-            fold(self._layout, rows, slots.astype(np.int32), pane.counts, mismatches)
-            return late
-        for first in range(0, len(panes), _PANES_AT_A_TIME):
-            numbers = panes[first : first + _PANES_AT_A_TIME]
-            here = (slots >= first) & (slots < first + len(numbers))
-            part, wrong = (rows, mismatches) if here.all() else _keep(rows, mismatches, here)
-            counts = Counts.zeros(self._layout, len(numbers))
-            fold(self._layout, part, (slots[here] - first).astype(np.int32), counts, wrong)
-            for index, number in enumerate(numbers.tolist()):
-                pane = self._pane(number, watermark_ns)
-                total = pane.counts.dense(self._layout)
-                total.add(counts.window(index))
-                pane.counts = total.packed()
-        return late
+        first = int(times_ns.min()) // self._pane_ns
+        return first if first == int(times_ns.max()) // self._pane_ns else None
 
-    def close_for(self, watermark_ns: int, *, revise: bool) -> list[WindowCounts]:
+    def fold(self, batch: Predictions, pane: int, watermark_ns: int) -> None:
+        """Fold rows into their pane: all of them, or none when it fails."""
+        into = self._panes.get(pane) or _Pane(Counts.zeros(self._layout), watermark_ns)
+        counts = into.counts.dense(self._layout)
+        fold(self._layout, batch.rows, np.zeros(batch.rows.num_rows, np.int32), counts, batch.mismatches)
+        into.counts = counts
+        self._keep(pane, into)
+
+    def count(self, batch: Predictions) -> PanesCounted:
+        """The rows' counts by pane; nothing has changed yet, and `add` of it does not fail."""
+        if not self._pane_ns:
+            return []
+        counted: PanesCounted = []
+        panes, slots = np.unique(event_times_ns(batch.rows) // self._pane_ns, return_inverse=True)
+        for first in range(0, len(panes), _PANES_AT_A_TIME):
+            numbers = panes[first : first + _PANES_AT_A_TIME].tolist()
+            here = (slots >= first) & (slots < first + len(numbers))
+            part = batch if here.all() else keep_rows(batch, here)
+            counts = Counts.zeros(self._layout, len(numbers))
+            fold(self._layout, part.rows, (slots[here] - first).astype(np.int32), counts, part.mismatches)
+            counted += [(number, counts.window(index).packed()) for index, number in enumerate(numbers)]
+        return counted
+
+    def add(self, counted: PanesCounted, watermark_ns: int) -> None:
+        """Add what `count` counted."""
+        for number, counts in counted:
+            pane = self._panes.get(number)
+            if pane is None:
+                self._keep(number, _Pane(counts, watermark_ns))
+                continue
+            total = pane.counts.dense(self._layout)
+            total.add(counts)
+            if isinstance(pane.counts, PackedCounts):
+                pane.counts = total.packed()
+
+    def close_for(self, watermark_ns: int, *, revise: bool, unfinished: bool = False) -> list[WindowCounts]:
         """Windows due now, ordered by end and then by length; forgets those that take no more rows.
 
         Args:
             watermark_ns: Event time reached.
             revise: Also evaluate again the windows that late rows have changed.
+            unfinished: With `revise`: also evaluate windows that are not over, which go on to take rows.
         """
-        if not revise and not self._any_due(watermark_ns):
+        if not revise and watermark_ns < self.deadline_ns:
             return []
-        self._merge_panes(watermark_ns)
-        due: list[tuple[int, int, _Window, WindowLength]] = []
-        for length, windows in self._windows.items():
-            for start, window in list(windows.items()):
-                end_ns = start + length.length_ns
+        try:
+            self._merge_panes(watermark_ns)
+        except TransientError:
+            _LOG.warning("windows are not evaluated before their counts can be read", exc_info=True)
+            return []
+        due: list[tuple[int, int, KeptWindows]] = []
+        over: list[tuple[int, KeptWindows]] = []
+        self.deadline_ns = _NEVER_NS
+        for windows in self._windows:
+            length_ns = windows.length.length_ns
+            for start_ns, window in windows:
+                end_ns = start_ns + length_ns
                 last = end_ns + self._lateness_ns <= watermark_ns
-                if end_ns <= watermark_ns and window.changed and (revise or last or window.revision < 0):
-                    due.append((end_ns, length.length_ns, window, length))
+                first = window.revision < 0
+                if (unfinished or end_ns <= watermark_ns) and window.changed and (revise or last or first):
+                    due.append((end_ns, length_ns, windows))
+                    first = False
                 if last:
-                    del windows[start]
-        return [self._close(end_ns, window, length) for end_ns, _, window, length in sorted(due, key=lambda d: d[:2])]
+                    over.append((start_ns, windows))
+                else:
+                    self.deadline_ns = min(self.deadline_ns, end_ns if first else end_ns + self._lateness_ns)
+        due.sort(key=lambda each: each[:2])
+        closed = [windows.evaluate(end_ns - length_ns) for end_ns, length_ns, windows in due]
+        for start_ns, windows in over:
+            windows.forget(start_ns)
+        return closed
 
-    def _close(self, end_ns: int, window: _Window, length: WindowLength) -> WindowCounts:
-        if window.index < 0:
-            window.index = self._evaluated[length]
-            self._evaluated[length] += 1
-        window.revision += 1
-        window.changed = False
-        if isinstance(window.counts, Counts):
-            window.counts = window.counts.packed()
-        return WindowCounts(length, window.index, end_ns - length.length_ns, end_ns, window.revision, window.counts)
+    def spill(self) -> None:
+        """Move counts of evaluated windows out of memory; raises TransientError when there is no room."""
+        for windows in self._windows:
+            windows.spill()
 
-    def _any_due(self, watermark_ns: int) -> bool:
-        """Whether any pane or window waits for its first evaluation; every window is due when its last pane is."""
-        return any((pane + 1) * self._pane_ns <= watermark_ns for pane in self._panes) or any(
-            window.revision < 0 and start + length.length_ns <= watermark_ns
-            for length, windows in self._windows.items()
-            for start, window in windows.items()
-        )
+    def state(self) -> dict[str, Any]:
+        """All of it, as a tree that does not change any more; raises TransientError when there is no room."""
+        panes = self._panes.values()
+        packed = [each.counts if isinstance(each.counts, PackedCounts) else each.counts.packed() for each in panes]
+        return {
+            "panes": np.array(list(self._panes), np.int64),
+            "watermarks": np.array([each.watermark_ns for each in panes], np.int64),
+            "counts": [each.state() for each in packed],
+            "deadline_ns": self.deadline_ns,
+            "windows": [windows.state() for windows in self._windows],
+        }
 
-    def _pane(self, number: int, watermark_ns: int) -> _Pane:
-        if number not in self._panes:
-            self._panes[number] = _Pane(Counts.zeros(self._layout).packed(), watermark_ns)
-        return self._panes[number]
+    def restore(self, tree: Any) -> None:
+        """Become what `state` told; raises DamagedError for a tree that is no such state."""
+        match tree:
+            case {"counts": list(counts), "deadline_ns": int(deadline_ns), "windows": list(windows)}:
+                numbers = int64s_of(tree.get("panes"), len(counts)).tolist()
+                watermarks = int64s_of(tree.get("watermarks"), len(counts)).tolist()
+            case _:
+                raise DamagedError("state of windows has the wrong shape")
+        if len(windows) != len(self._windows):
+            raise DamagedError("state has windows of other lengths than are configured")
+        for own, each in zip(self._windows, windows, strict=True):
+            own.restore(each)
+        self._panes = {
+            number: _Pane(copied(each, self._layout), watermark_ns)
+            for number, watermark_ns, each in zip(numbers, watermarks, counts, strict=True)
+        }
+        self.deadline_ns = deadline_ns
+
+    def _keep(self, number: int, pane: _Pane) -> None:
+        self._panes[number] = pane
+        self.deadline_ns = min(self.deadline_ns, (number + 1) * self._pane_ns)
 
     def _merge_panes(self, watermark_ns: int) -> None:
-        """Add what came since the last time to the windows; those that are over are kept without empty bins."""
-        for number, pane in sorted(self._panes.items()):
-            counts = pane.counts.dense(self._layout)
-            for length, windows in self._windows.items():
-                start = number * self._pane_ns // length.length_ns * length.length_ns
-                end_ns = start + length.length_ns
-                if end_ns + self._lateness_ns <= pane.watermark_ns:
-                    continue
-                if start not in windows:
-                    windows[start] = _Window(Counts.zeros(self._layout))
-                window = windows[start]
-                total = window.counts.dense(self._layout)
-                total.add(counts)
-                window.counts = total.packed() if end_ns <= watermark_ns else total
-                window.changed = True
+        """Add what came since the last time to the windows; raises TransientError with nothing added."""
+        panes = sorted(self._panes.items())
+        merges: list[tuple[KeptWindows, int, list[Counts | PackedCounts]]] = []
+        for windows in self._windows:
+            length_ns = windows.length.length_ns
+            taken = [
+                (start_ns, pane.counts)
+                for number, pane in panes
+                for start_ns in (windows.start_of(number * self._pane_ns),)
+                if start_ns + length_ns + self._lateness_ns > pane.watermark_ns
+            ]
+            for start_ns, parts in groupby(taken, key=lambda each: each[0]):
+                windows.load(start_ns)
+                merges.append((windows, start_ns, [counts for _, counts in parts]))
+        for windows, start_ns, counts in merges:
+            windows.add(start_ns, counts, over=start_ns + windows.length.length_ns <= watermark_ns)
         self._panes.clear()
-
-    def _last_end(self, times_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """End of the window that ends last among those a time falls into."""
-        ends = [(times_ns // length.length_ns + 1) * length.length_ns for length in self._lengths]
-        return np.asarray(np.max(ends, axis=0))
-
-
-def event_times_ns(rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    """int64 (rows,): `event_time` in nanoseconds since the epoch."""
-    times: npt.NDArray[np.int64] = pc.cast(rows.column("event_time"), pa.int64()).to_numpy()
-    return times
-
-
-def _keep(
-    rows: pa.RecordBatch, mismatches: Mapping[str, npt.NDArray[np.uint32]], keep: npt.NDArray[np.bool_]
-) -> tuple[pa.RecordBatch, dict[str, npt.NDArray[np.uint32]]]:
-    """The rows to keep, and the row numbers of mismatches among them."""
-    renumbered = np.cumsum(keep, dtype=np.uint32) - np.uint32(1)
-    kept = {name: renumbered[numbers[keep[numbers]]] for name, numbers in mismatches.items()}
-    return rows.filter(pa.array(keep)), kept

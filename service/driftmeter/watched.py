@@ -1,0 +1,298 @@
+"""What the service holds of one model: the spans it has seen, and its rows, counted or waiting for a baseline.
+
+batch ─► admit (drop duplicates) ─► ... journal ... ─► add ─► windows ─► due windows ─► evaluate
+└► learning, until there is a baseline
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from driftmeter.baseline.file import baseline_from_bytes, baseline_to_bytes
+from driftmeter.baseline.learning import Learning
+from driftmeter.config import Config
+from driftmeter.detect.detector import Detector, Evaluation
+from driftmeter.model.baseline import Baseline
+from driftmeter.model.blobs import Blobs
+from driftmeter.model.bundle import Tree
+from driftmeter.model.columns import is_scored_field
+from driftmeter.model.predictions import ModelKey, Predictions
+from driftmeter.model.stored import Stored
+from driftmeter.model.window_counts import WindowCounts
+from driftmeter.model.windows import parse_duration_ns
+from driftmeter.telemetry.logs import fields
+from driftmeter.window.batch import event_times_ns, keep_from
+from driftmeter.window.horizon import Horizon
+from driftmeter.window.seen import Admitted, SeenSpans
+from driftmeter.window.watermark import NEVER_NS, Watermark
+from driftmeter.window.windows import ModelWindows
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a batch's spans, and what is to be done next.
+
+    Attributes:
+        late: Spans that no window took.
+        waiting: Spans whose rows wait for a baseline.
+        due: Windows to evaluate, in order; `close` tells of the others.
+    """
+
+    late: int = 0
+    waiting: int = 0
+    due: list[WindowCounts] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Scored:
+    """A model with a baseline."""
+
+    baseline: Baseline
+    windows: ModelWindows
+    detector: Detector
+    unknown_columns: set[str] = field(default_factory=set)
+    schema: pa.Schema | None = None  # Of the last batch.
+
+
+class WatchedModel:
+    """State of one model, version and stage. Not thread-safe: the pipeline's thread owns it.
+
+    Args:
+        key: The model.
+        config: The service's configuration.
+        blobs: Where what is seldom looked at goes.
+        baseline: What its windows are compared with; None learns one.
+    """
+
+    def __init__(self, key: ModelKey, config: Config, blobs: Blobs, baseline: Baseline | None) -> None:
+        self.key = key
+        self._config = config
+        self._blobs = blobs
+        lateness_ns = parse_duration_ns(config.window.allowed_lateness)
+        self._horizon = Horizon.of(config.window.parsed, lateness_ns)
+        self._seen = SeenSpans(blobs, self._horizon)
+        self._waiting_watermark = Watermark.of(config.window)
+        self._scored: _Scored | None = None
+        self._continues = False  # With windows that were counted before a restart.
+        self.learning: Learning | None = None
+        if baseline is None:
+            self.learning = Learning(key, config.baseline.learn_rows)
+        else:
+            self._scored = self._score_with(baseline)
+
+    @property
+    def watermark_ns(self) -> int | None:
+        """How far event time has got; None before any row was counted."""
+        value_ns = self._watermark.value_ns
+        return None if self._scored is None or value_ns == NEVER_NS else value_ns
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """What its windows are compared with; None while it waits for one."""
+        return self._scored.baseline if self._scored else None
+
+    @property
+    def seen(self) -> SeenSpans:
+        """The spans that were accepted, as far back as rows are taken."""
+        return self._seen
+
+    def admit(self, batch: Predictions) -> tuple[Predictions, Admitted]:
+        """The batch without spans that were accepted before, and what was decided."""
+        admitted = self._seen.admit(batch)
+        return (batch if admitted.fresh is None else batch.keep(admitted.fresh)), admitted
+
+    def undo(self, admitted: Admitted) -> None:
+        """Forget again what `admit` has noted, the newest first: the batch could not be written down."""
+        self._seen.undo(admitted.undo)
+
+    def insert(self, batch: Predictions) -> None:
+        """Note the spans of a batch that was admitted before the service was started anew."""
+        self._seen.insert(batch)
+
+    def add(self, batch: Predictions, spans: int, now_ns: int, *, waited: bool = False) -> Added:
+        """Count the rows of an admitted batch, or let them wait for a baseline: all of them, or none when it fails.
+
+        Rows of panes whose keys are forgotten are late, whatever windows there are by now: they may have been counted.
+
+        Args:
+            batch: Rows without duplicates.
+            spans: How many spans they are.
+            now_ns: When they came; the same in a replay.
+            waited: They waited for a baseline, and were in time when they came.
+        """
+        if not batch.rows.num_rows:
+            return Added()
+        floor_ns = NEVER_NS if waited else self._seen.floor_ns
+        if self._scored is None:
+            late = self._wait(batch, now_ns, floor_ns)
+            return Added(late=late, waiting=spans - late)
+        self._note_unknown_columns(batch, self._scored)
+        late_rows, due = self._scored.windows.take(batch, now_ns, floor_ns)
+        late = late_rows if spans == batch.rows.num_rows else spans_in_oldest(batch, late_rows)
+        return Added(late=late, due=due)
+
+    def close(self) -> list[WindowCounts]:
+        """What follows `add`: lets go of old keys, and returns the windows that are due for the rows."""
+        self._forget()
+        return self._scored.windows.close() if self._scored else []
+
+    def take_baseline(self, baseline: Baseline) -> list[Predictions]:
+        """Compare with this baseline from now on; returns the rows that waited for it, to be added as such."""
+        self._forget()  # By the watermark that is given up: the new windows' begins anew and knows nothing of it.
+        self._scored = self._score_with(baseline)
+        waiting = self.learning.forget() if self.learning else []
+        self.learning = None
+        return waiting
+
+    def tick(self, now_ns: int, *, revise: bool) -> list[WindowCounts]:
+        """Time has passed; returns the windows that are due for it.
+
+        Nothing is due for rows that wait: their watermark moves when rows come, so that a replay has the same.
+        """
+        due = self._scored.windows.tick(now_ns, revise=revise) if self._scored else []
+        self._forget()
+        return due
+
+    def tidy(self) -> None:
+        """Put aside what is seldom looked at."""
+        watermark_ns = self._watermark.value_ns
+        if watermark_ns > NEVER_NS:
+            self._seen.retire(watermark_ns)
+
+    def drain(self, *, everything: bool) -> list[WindowCounts]:
+        """The last windows before stopping; `everything` as in `ModelWindows.drain`."""
+        return self._scored.windows.drain(everything=everything) if self._scored else []
+
+    def evaluate(self, window: WindowCounts) -> Evaluation:
+        """Findings of one of its windows. Verdicts depend on the order of calls."""
+        assert self._scored is not None  # noqa: S101 - only scored models have windows.
+        return self._scored.detector.evaluate([window])
+
+    def window_of(self, tree: Tree) -> WindowCounts | None:
+        """A window that waited for its evaluation; None when its baseline is not the model's any more."""
+        return WindowCounts.from_state(tree, self._scored.baseline.layout) if self._continues and self._scored else None
+
+    def state(self) -> Tree:
+        """All of it, for `restore`."""
+        scored = self._scored
+        return {
+            "seen": self._seen.state(),
+            "waiting_watermark": self._waiting_watermark.state(),
+            "learning": self.learning.state() if self.learning else None,
+            "scored": {
+                "content_hash": scored.baseline.content_hash,
+                "lengths": list[Tree](self._config.window.lengths),
+                "learned": baseline_to_bytes(scored.baseline) if scored.baseline.name == "learned" else None,
+                "windows": scored.windows.state(),
+                "detector": scored.detector.state(),
+            }
+            if scored
+            else None,
+        }
+
+    def restore(self, tree: Tree, baseline: Baseline | None) -> list[Predictions]:
+        """Take over a state.
+
+        Args:
+            tree: What `state` gave.
+            baseline: The model's baseline from a file, if there is one now.
+
+        Returns:
+            Rows that waited for a baseline which is there now, to be added.
+        """
+        state = Stored(tree)
+        self._seen.restore(state.tree("seen"))
+        self._waiting_watermark.restore(state.tree("waiting_watermark"))
+        if state.tree("learning") is not None:
+            learning = Learning(self.key, self._config.baseline.learn_rows)
+            learning.restore(state.tree("learning"))
+            self._scored, self.learning = None, learning
+            return self.take_baseline(baseline) if baseline else []
+        scored = state.member("scored")
+        if baseline is None and scored.tree("learned") is not None:
+            learned = baseline_from_bytes(scored.data("learned"))
+            baseline = learned.labelled(self.key.model, self.key.version, "learned")
+        self._take_over(baseline, scored)
+        return []
+
+    def _take_over(self, baseline: Baseline | None, scored: Stored) -> None:
+        """Go on with windows counted against the same baseline; another one has other bins and begins anew."""
+        said = fields(model=self.key.model, version=self.key.version)
+        if baseline is None:
+            _LOG.warning("the model's baseline is gone: learning one; its open windows are given up", extra=said)
+            return
+        self.learning = None
+        self._scored = self._score_with(baseline)
+        if baseline.content_hash != scored.text("content_hash"):
+            _LOG.warning("the model has another baseline than before: its open windows are given up", extra=said)
+            return
+        if scored.items("lengths") != list(self._config.window.lengths):
+            _LOG.warning("window.lengths are others than before: the model's open windows are given up", extra=said)
+            return
+        self._continues = True
+        self._scored.windows.restore(scored.tree("windows"))
+        self._scored.detector.restore(scored.tree("detector"))
+
+    def _wait(self, batch: Predictions, now_ns: int, floor_ns: int) -> int:
+        """Keep rows until there is a baseline, but for late ones, by the rule of windows; returns the late spans."""
+        assert self.learning is not None  # noqa: S101 - a model is one or the other.
+        watermark = self._waiting_watermark
+        kept, late_rows = keep_from(batch, max(floor_ns, self._horizon.starts_ns(watermark.after(now_ns))))
+        if kept.rows.num_rows:
+            self.learning.add(kept)
+        watermark.tick(now_ns)
+        watermark.observe(int(event_times_ns(batch.rows).max()), now_ns)
+        return spans_in_oldest(batch, late_rows)
+
+    def _forget(self) -> None:
+        """Let go of keys that no row in time has: when the watermark has moved, so that a replay forgets the same."""
+        watermark_ns = self._watermark.value_ns
+        if watermark_ns > NEVER_NS:
+            self._seen.forget(watermark_ns)
+
+    @property
+    def _watermark(self) -> Watermark:
+        return self._waiting_watermark if self._scored is None else self._scored.windows.watermark
+
+    def _score_with(self, baseline: Baseline) -> _Scored:
+        windows = ModelWindows(baseline.layout, self._config.window, self._blobs)
+        return _Scored(baseline, windows, Detector(self.key, baseline, self._config.detect))
+
+    def _note_unknown_columns(self, batch: Predictions, scored: _Scored) -> None:
+        """Say once per column that the baseline does not have it."""
+        schema = batch.rows.schema
+        if scored.schema is not None and schema.equals(scored.schema):
+            return
+        scored.schema = schema
+        data = {name for name in schema.names if is_scored_field(name)}
+        for name in sorted(data - scored.baseline.layout.kinds.keys() - scored.unknown_columns):
+            scored.unknown_columns.add(name)
+            _LOG.warning(
+                "column without a baseline is not compared: build a baseline that has it",
+                extra=fields(model=self.key.model, version=self.key.version, column=name),
+            )
+
+
+def spans_in(batch: Predictions) -> int:
+    """Spans of a batch: each has one row numbered 0, and more when it has arrays."""
+    return len(batch.rows) - int(np.count_nonzero(_row_index(batch)))
+
+
+def spans_in_oldest(batch: Predictions, rows: int) -> int:
+    """Spans that the oldest rows of a batch belong to. Rows of one span are equally old, so these are whole spans."""
+    if not rows:
+        return 0
+    times_ns = pc.cast(batch.rows.column("event_time"), pa.int64()).to_numpy()
+    newest_ns = np.partition(times_ns, rows - 1)[rows - 1]
+    return int(np.count_nonzero((times_ns <= newest_ns) & (_row_index(batch) == 0)))
+
+
+def _row_index(batch: Predictions) -> npt.NDArray[np.uint16]:
+    index: npt.NDArray[np.uint16] = batch.rows.column("row_index").to_numpy()
+    return index
