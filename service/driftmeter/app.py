@@ -243,6 +243,8 @@ class Service:
         self._ticks += 1
         revise = self._ticks % TICKS_PER_REVISION == 0
         await self._run(partial(self._pipeline.tick, revise=revise))
+        while not self._stopping.is_set() and await self._run(self._pipeline.tidy):
+            pass  # In pieces, so that requests that come meanwhile are answered in between.
         if self._pipeline.broken:
             self._ready = False
             self.broken.set()

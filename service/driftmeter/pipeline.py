@@ -307,11 +307,15 @@ class Pipeline:
         now_ns = self._now_ns()
         if self._tick(now_ns, revise=revise):
             self._write_down(TickEntry(now_ns, revise))
-        for key, model in self._models.items():
-            self._attempt("old keys were not put aside", key, model.tidy)
+        self.tidy()
         self._telemetry.keys.set(sum(model.seen.keys for model in self._models.values()))
         self._telemetry.keys_bytes.set(sum(model.seen.memory_bytes for model in self._models.values()))
         self._journal.measure()
+
+    def tidy(self) -> bool:
+        """Put a piece of what is seldom looked at out of memory: some milliseconds; returns whether there is more."""
+        left = [self._attempt("old keys were not put aside", key, model.tidy) for key, model in self._models.items()]
+        return any(left)
 
     def _tick(self, now_ns: int, *, revise: bool) -> bool:
         """Whether anything came of it: a window is due, or a watermark has moved."""

@@ -159,11 +159,10 @@ class WatchedModel:
         self._forget()
         return due
 
-    def tidy(self) -> None:
-        """Put aside what is seldom looked at."""
+    def tidy(self) -> bool:
+        """Put aside a piece of what is seldom looked at; returns whether there is more to do at once."""
         watermark_ns = self._watermark.value_ns
-        if watermark_ns > NEVER_NS:
-            self._seen.retire(watermark_ns)
+        return watermark_ns > NEVER_NS and self._seen.retire(watermark_ns)
 
     def drain(self, *, everything: bool) -> list[WindowCounts]:
         """The last windows before stopping; `everything` as in `ModelWindows.drain`."""
