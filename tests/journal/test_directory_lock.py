@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components import missing
 from driftmeter.errors import ConfigError
 from driftmeter.journal.lock import DirectoryLock
 
@@ -87,7 +88,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 def other_user() -> Iterator[Path]:
     """A directory that this process, as another user now, can read; with a file `lock` that it can write."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+        missing("only root can become another user")
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "lock").touch()
@@ -113,7 +114,7 @@ def test_read_only_file_system(tmp_path: Path) -> None:
         ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", tmp_path], check=False, capture_output=True
     )
     if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+        missing(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
     try:
         for directory in (tmp_path, tmp_path / "below"):
             with pytest.raises(ConfigError, match="Read-only file system"):

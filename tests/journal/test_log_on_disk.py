@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 
+from components import missing
 from driftmeter.errors import TransientError
 from driftmeter.journal.log import Log
 from driftmeter.journal.verify import verify
@@ -69,7 +70,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False, capture_output=True)
     if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+        missing(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
 

@@ -15,6 +15,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from components import missing
 from driftmeter.clock import SystemClock
 from driftmeter.journal.lock import DirectoryLock
 from otlp_samples import Scalar
@@ -40,7 +41,7 @@ def mounted(directory: Path, *options: str) -> Iterator[None]:
     directory.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(directory)]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system, and not in every container")
+        missing("only root may mount a file system, and not in every container")
     try:
         yield
     finally:
