@@ -94,10 +94,6 @@ class Intake:
         """The model is known, and the kinds of its columns, as they were when this batch was decoded."""
         self._decoder.learn(batch)
 
-    def forget(self, key: ModelKey) -> None:
-        """A model has ended: another one may come in its place."""
-        self._decoder.forget(key)
-
     def take(self, requests: Sequence[Request], now_ns: int) -> Iterator[Taken | Failed]:
         """Decode requests, small ones together where all is well with them, and drop what was accepted before.
 

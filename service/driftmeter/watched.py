@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from driftmeter.baseline.file import baseline_from_bytes, baseline_to_bytes
 from driftmeter.baseline.learning import Learning
@@ -287,7 +286,7 @@ def spans_in_oldest(batch: Predictions, rows: int) -> int:
     """Spans that the oldest rows of a batch belong to. Rows of one span are equally old, so these are whole spans."""
     if not rows:
         return 0
-    times_ns = pc.cast(batch.rows.column("event_time"), pa.int64()).to_numpy()
+    times_ns = event_times_ns(batch.rows)
     newest_ns = np.partition(times_ns, rows - 1)[rows - 1]
     return int(np.count_nonzero((times_ns <= newest_ns) & (_row_index(batch) == 0)))
 

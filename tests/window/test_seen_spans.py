@@ -13,11 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from driftmeter.errors import DamagedError, TransientError
 from driftmeter.model.blobs import BlobRef, Buffer, MemoryBlobs
 from driftmeter.model.bundle import Tree, pack, unpack
+from driftmeter.model.compiled import frozen
 from driftmeter.model.predictions import Predictions
 from driftmeter.window.horizon import KEY_PANE_NS, Horizon
 from driftmeter.window.key_kernels import Keys
 from driftmeter.window.key_runs import KeyRuns
-from driftmeter.window.seen import SeenSpans, Undo, _frozen
+from driftmeter.window.seen import SeenSpans, Undo
 from rows import HOUR_NS, predictions
 
 MIB = 1024 * 1024
@@ -230,10 +231,10 @@ def test_keys_that_cannot_be_read_do_not_keep_others_in_memory() -> None:
         blobs._blobs[0] = blobs._blobs[0][:135_999]
         assert (runs.count, runs.memory_bytes) == (17_000 * (number + 1), 0)
     seen = np.zeros(2, np.bool_)
-    assert runs.probe(11, _frozen(np.array([220_000, 5], np.uint64)), seen)
+    assert runs.probe(11, frozen(np.array([220_000, 5], np.uint64)), seen)
     assert seen.tolist() == [True, False]
     with pytest.raises(DamagedError):
-        runs.probe(0, _frozen(np.array([0, 5], np.uint64)), seen)
+        runs.probe(0, frozen(np.array([0, 5], np.uint64)), seen)
 
 
 class _Full(MemoryBlobs):

@@ -11,7 +11,6 @@ from driftmeter.model.blobs import MemoryBlobs
 from driftmeter.model.counts import Counts
 from driftmeter.model.predictions import Predictions
 from driftmeter.summary.fold import fold
-from driftmeter.window.batch import keep_rows
 from driftmeter.window.config import WindowConfig
 from driftmeter.window.seen import SeenSpans
 from driftmeter.window.windows import ModelWindows
@@ -116,7 +115,7 @@ def test_spans_sent_again_in_any_order_and_batching_count_once(rows: list[Row], 
             batch = spans([rows[number] for number in part], part)
             admitted = seen.admit(batch)
             duplicates += admitted.duplicates
-            fresh = batch if admitted.fresh is None else keep_rows(batch, admitted.fresh)
+            fresh = batch if admitted.fresh is None else batch.keep(admitted.fresh)
             late, due = windows.add(fresh, 0)
             assert late == 0
             if data.draw(st.booleans()):

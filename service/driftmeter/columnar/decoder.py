@@ -44,11 +44,12 @@ from driftmeter.columnar.naming import compile_naming
 from driftmeter.columnar.request import decode_requests
 from driftmeter.columnar.sample import sample_request
 from driftmeter.columnar.schema import LOGS, TRACES, build_table
-from driftmeter.columnar.trees import member
 from driftmeter.errors import MalformedError
+from driftmeter.model.bundle import Tree
 from driftmeter.model.columns import Kind
 from driftmeter.model.predictions import FIXED_FIELDS, ModelKey, Predictions
 from driftmeter.model.request import Signal
+from driftmeter.model.stored import Stored
 
 _INT64_MAX = 2**63 - 1
 _KEPT_BYTES = 64 * 2**20
@@ -200,14 +201,15 @@ class Decoder:
         """Everything learned, as plain dicts, lists and texts."""
         return {"kinds": self._kinds.state(), "models": self._models.state()}
 
-    def restore(self, tree: object) -> None:
+    def restore(self, tree: Tree) -> None:
         """Go on from a state.
 
         Raises:
             DamagedError: It is none; nothing is certain about what was learned then.
         """
-        self._kinds.restore(member(tree, "kinds"))
-        self._models.restore(member(tree, "models"))
+        stored = Stored(tree)
+        self._kinds.restore(stored.tree("kinds"))
+        self._models.restore(stored.tree("models"))
 
     def _decode(
         self, bodies: Sequence[bytes], signal: Signal, not_after_ns: int | None

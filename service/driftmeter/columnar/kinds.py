@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from driftmeter.columnar.columns import CATEGORICAL, NUMERIC, UNDECIDED
 from driftmeter.columnar.layout import TOO_MANY_COLUMNS
-from driftmeter.columnar.trees import items, member, text_items, text_member
+from driftmeter.model.bundle import Tree
 from driftmeter.model.columns import Kind
+from driftmeter.model.stored import Stored
 
 MODELS_MAX = 10_000
 """Most models and versions whose learned kinds are remembered; the one unused for longest is forgotten first."""
@@ -131,17 +132,17 @@ class KindBook:
                 ]
             }
 
-    def restore(self, tree: object) -> None:
+    def restore(self, tree: Tree) -> None:
         """Go on from a state; kinds that are declared stay as they are declared.
 
         Raises:
             DamagedError: It is none.
         """
         restored = OrderedDict[ModelVersion, dict[str, int]]()
-        for each in items(member(tree, "models")):
-            key = (text_member(each, "model"), text_member(each, "version"))
-            restored[key] = dict.fromkeys(text_items(each, "numeric"), NUMERIC)
-            restored[key].update(dict.fromkeys(text_items(each, "categorical"), CATEGORICAL))
+        for each in Stored(tree).objects("models"):
+            key = (each.text("model"), each.text("version"))
+            restored[key] = dict.fromkeys(each.texts("numeric"), NUMERIC)
+            restored[key].update(dict.fromkeys(each.texts("categorical"), CATEGORICAL))
         with self._lock:
             self.edition += 1
             self._known = restored

@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from driftmeter.columnar.trees import flag_member, items, member, text_member
+from driftmeter.model.bundle import Tree
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.stored import Stored
 
 HasBaseline = Callable[[ModelKey], bool]
 """Whether there is a baseline for a model."""
@@ -51,15 +52,15 @@ class ModelLimit:
         with self._lock:
             return {"models": [{**key._asdict(), "baseline": sort} for key, sort in self._taken.items()]}
 
-    def restore(self, tree: object) -> None:
+    def restore(self, tree: Tree) -> None:
         """Go on from a state; all its models are taken, whatever the limit is now.
 
         Raises:
             DamagedError: It is none.
         """
         taken = {
-            ModelKey(*(text_member(each, name) for name in ModelKey._fields)): flag_member(each, "baseline")
-            for each in items(member(tree, "models"))
+            ModelKey(*(each.text(name) for name in ModelKey._fields)): each.flag("baseline")
+            for each in Stored(tree).objects("models")
         }
         with self._lock:
             self._taken, self._counts = {}, {False: 0, True: 0}

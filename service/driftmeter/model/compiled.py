@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numba
+import numpy.typing as npt
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
 from numba.core.types import unliteral
 
@@ -219,3 +220,10 @@ def _cache_for(function: Callable[..., Any]) -> Any:
     if cache_directory() is None:
         return _KeptInMemory()
     return _KeptInDirectory(function)  # type: ignore[no-untyped-call]
+
+
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only view: kernels are compiled once for these, not again for each mixture of flags."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

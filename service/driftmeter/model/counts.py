@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftmeter.errors import DamagedError
+from driftmeter.model.compiled import frozen
 from driftmeter.model.exact import DIGITS, merge, merge_few, read_out
 from driftmeter.model.layout import Layout
 
@@ -114,10 +115,10 @@ class Counts:
         np.add(self.tallies, other.tallies, out=self.tallies)
         if isinstance(other, PackedCounts):
             self.bins[0, other.places] += other.bins  # No place occurs twice.
-            merge_few(self.sums.reshape(-1), _frozen(other.digit_places), _frozen(other.digits))
+            merge_few(self.sums.reshape(-1), frozen(other.digit_places), frozen(other.digits))
         else:
             np.add(self.bins, other.bins, out=self.bins)
-            merge(self.sums.reshape(-1, DIGITS), _frozen(other.sums.reshape(-1, DIGITS)))
+            merge(self.sums.reshape(-1, DIGITS), frozen(other.sums.reshape(-1, DIGITS)))
         low, high = self.extremes[:, :, 0], self.extremes[:, :, 1]
         np.minimum(low, other.extremes[:, :, 0], out=low)
         np.maximum(high, other.extremes[:, :, 1], out=high)
@@ -202,13 +203,6 @@ _PACKED = ("rows", "places", "bins", "tallies", "digit_places", "digits", "extre
 def stack(parts: list[Counts]) -> Counts:
     """One `Counts` with the windows of all `parts`, in order."""
     return Counts(*(np.concatenate([getattr(each, name) for each in parts]) for name in _DENSE))
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A read-only view: kernels are compiled once for these, not again for arrays that can be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _array(tree: object, name: str, dtype: type, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:

@@ -80,6 +80,10 @@ class Stored:
         found = self.tree(name)
         return found if isinstance(found, str) else _refuse(name, found)
 
+    def texts(self, name: str) -> list[str]:
+        """A member that is a list of strings."""
+        return [item if isinstance(item, str) else _refuse(name, item) for item in self.items(name)]
+
     def data(self, name: str) -> bytes:
         """A member that is bytes."""
         found = self.tree(name)

@@ -1,7 +1,5 @@
 """Parts of a batch of rows."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -17,20 +15,11 @@ def event_times_ns(rows: pa.RecordBatch) -> Times:
     return times
 
 
-def keep_rows(batch: Predictions, keep: npt.NDArray[np.bool_]) -> Predictions:
-    """The rows to keep, and the row numbers of mismatches among them."""
-    renumbered = np.cumsum(keep, dtype=np.uint32) - np.uint32(1)
-    kept: Mapping[str, npt.NDArray[np.uint32]] = {
-        name: renumbered[numbers[keep[numbers]]] for name, numbers in batch.mismatches.items()
-    }
-    return Predictions(batch.key, batch.rows.filter(pa.array(keep)), kept)
-
-
 def keep_from(batch: Predictions, first_ns: int) -> tuple[Predictions, int]:
     """The rows of this event time or later, and how many rows are older."""
     keep = event_times_ns(batch.rows) >= first_ns
     older = int(keep.size - keep.sum())
-    return (keep_rows(batch, keep), older) if older else (batch, 0)
+    return (batch.keep(keep), older) if older else (batch, 0)
 
 
 def slice_rows(batch: Predictions, first: int, count: int) -> Predictions:

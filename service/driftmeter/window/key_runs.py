@@ -9,6 +9,7 @@ import numpy as np
 
 from driftmeter.errors import DamagedError
 from driftmeter.model.blobs import BlobRef, Blobs
+from driftmeter.model.compiled import frozen
 from driftmeter.window import key_kernels as kernels
 from driftmeter.window.key_kernels import Flags, Keys
 
@@ -122,7 +123,7 @@ class KeyRuns:
         if len(keys):
             group = self._group(pane)
             group.widen(pane, pane)
-            group.small = _frozen(np.sort(np.concatenate((group.small, keys))))
+            group.small = frozen(np.sort(np.concatenate((group.small, keys))))
             self._small_keys += len(keys)
 
     def spill_small(self) -> None:
@@ -152,7 +153,7 @@ class KeyRuns:
         if group is None:
             return
         before = len(group.small)
-        group.small = _frozen(group.small[~np.isin(group.small, keys)])
+        group.small = frozen(group.small[~np.isin(group.small, keys)])
         self._small_keys -= before - len(group.small)
         for run in group.runs:
             for place in reversed(range(len(run.pieces))):  # One by one: when one fails, the others are done.
@@ -221,7 +222,7 @@ class KeyRuns:
         at = 0
         for first, last, count in rows_of(tree.get("small"), 3):
             group = self._group(first)
-            group.first_pane, group.last_pane, group.small = first, last, _frozen(keys[at : at + count].copy())
+            group.first_pane, group.last_pane, group.small = first, last, frozen(keys[at : at + count].copy())
             at += count
         if at != len(keys):
             raise DamagedError("keys in memory that belong to no panes")
@@ -266,7 +267,7 @@ class KeyRuns:
             group.widen(run.first_pane, run.last_pane)
             group.runs.remove(run)
         self._small_keys += sum(map(len, keys))
-        group.small = _frozen(np.sort(np.concatenate((group.small, *keys))))
+        group.small = frozen(np.sort(np.concatenate((group.small, *keys))))
         for run in shared:
             for piece in run.pieces:
                 self.release(piece)
@@ -277,7 +278,7 @@ def keys_in(blob: memoryview) -> Keys:
     if len(blob) % 8:
         raise DamagedError("a blob of keys does not hold whole keys")
     keys = np.require(np.frombuffer(blob, np.uint64), requirements="A")
-    return _frozen(keys)
+    return frozen(keys)
 
 
 def rows_of(table: object, columns: int) -> list[tuple[int, ...]]:
@@ -296,9 +297,3 @@ def keys_of(array: object) -> Keys:
 
 def _table(rows: list[Any], columns: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array(rows, np.int64).reshape(-1, columns)
-
-
-def _frozen(keys: Keys) -> Keys:
-    view = keys.view()
-    view.flags.writeable = False
-    return view

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from driftmeter.errors import DamagedError
 from driftmeter.model.blobs import BlobRef, Blobs
+from driftmeter.model.compiled import frozen
 from driftmeter.model.predictions import Predictions
 from driftmeter.window.horizon import KEY_PANE_NS, Horizon
 from driftmeter.window.key_kernels import Flags, Keys
@@ -122,7 +123,7 @@ class SeenSpans:
         try:
             for pane, rows, own_keys, seen in parts:
                 own_fresh = np.empty(len(own_keys), np.bool_)
-                inserted.append((pane, self._insert(pane, own_keys, _frozen(row_index[rows]), seen, own_fresh)))
+                inserted.append((pane, self._insert(pane, own_keys, frozen(row_index[rows]), seen, own_fresh)))
                 fresh[rows] = own_fresh
         except Exception:
             self.undo(tuple(inserted))
@@ -140,7 +141,7 @@ class SeenSpans:
         for pane, rows in _by_pane(panes):
             if pane >= self._floor:
                 own_keys = _in_pane(pane, keys[rows])
-                self._insert(pane, own_keys, _frozen(row_index[rows]), None, np.empty(len(own_keys), np.bool_))
+                self._insert(pane, own_keys, frozen(row_index[rows]), None, np.empty(len(own_keys), np.bool_))
 
     def undo(self, token: Undo) -> None:
         """Forget what `admit` has remembered: it could not be kept. In any order, and before the next `state`."""
@@ -349,11 +350,4 @@ def _by_pane(panes: npt.NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
 
 def _in_pane(pane: int, keys: Keys) -> Keys:
     """Keys that differ from those of other panes, since few keys of many panes are kept together."""
-    return _frozen(keys + np.uint64(pane * _PANE_STEP % 2**64))
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A read-only view: kernels are compiled once for these, not again for each mixture of flags."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    return frozen(keys + np.uint64(pane * _PANE_STEP % 2**64))

@@ -22,7 +22,7 @@ from driftmeter.model.predictions import Predictions
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
-from driftmeter.window.batch import event_times_ns, keep_rows
+from driftmeter.window.batch import event_times_ns
 from driftmeter.window.kept import KeptWindows, copied, int64s_of
 
 _LOG = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class TumblingWindows:
         for first in range(0, len(panes), _PANES_AT_A_TIME):
             numbers = panes[first : first + _PANES_AT_A_TIME].tolist()
             here = (slots >= first) & (slots < first + len(numbers))
-            part = batch if here.all() else keep_rows(batch, here)
+            part = batch if here.all() else batch.keep(here)
             counts = Counts.zeros(self._layout, len(numbers))
             fold(self._layout, part.rows, (slots[here] - first).astype(np.int32), counts, part.mismatches)
             counted += [(number, counts.window(index).packed()) for index, number in enumerate(numbers)]
