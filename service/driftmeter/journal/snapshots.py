@@ -65,12 +65,15 @@ def write_snapshot(files: Files, directory: Path, sequence: int, tree: Tree) -> 
     return size_bytes
 
 
-def read_newest(files: Files, directory: Path) -> tuple[int, Tree] | None:
+def read_newest(files: Files, directory: Path, below: int | None = None) -> tuple[int, Tree] | None:
     """The newest snapshot that is intact: its sequence and its tree; None when there is none.
 
-    Says of each newer one, in a warning, that it is damaged. Raises TransientError when a file cannot be read.
+    Only those of earlier entries than `below` are looked at. Says of each newer one, in a warning, that it is damaged.
+    Raises TransientError when a file cannot be read.
     """
     for sequence in reversed(list_snapshots(files, directory)):
+        if below is not None and sequence >= below:
+            continue
         try:
             return sequence, read_snapshot(files, directory, sequence)
         except DamagedError as error:

@@ -19,7 +19,7 @@ from driftmeter.journal.lock import DirectoryLock
 from driftmeter.journal.log import Log
 from driftmeter.journal.quarantine import DiskQuarantine, MemoryQuarantine, Quarantine
 from driftmeter.journal.segments import Segment
-from driftmeter.journal.snapshots import list_snapshots, read_snapshot, write_snapshot
+from driftmeter.journal.snapshots import list_snapshots, read_newest, read_snapshot, write_snapshot
 from driftmeter.model.blobs import Blobs, MemoryBlobs
 from driftmeter.model.bundle import Tree
 from driftmeter.model.stored import Stored
@@ -151,9 +151,10 @@ class DiskJournal:
 
     def _read(self, below: int | None, *, accept_loss: bool) -> None:
         files, directory = self._files, self._directory
-        self.covered, self._tree = self._newest_snapshot(below)
-        kept = {number for sequence in list_snapshots(files, self._snapshots) for number in self._blob_files(sequence)}
-        self.blobs = BlobStore.open(files, directory / "blobs", kept)
+        newest = read_newest(files, self._snapshots, below)
+        self.covered, self._tree = (newest[0], Stored(newest[1]).tree("state")) if newest else (0, None)
+        self._blob_files = {each: self._blob_files_of(each) for each in list_snapshots(files, self._snapshots)}
+        self.blobs = BlobStore.open(files, directory / "blobs", self._blobs_kept())
         self.quarantine = DiskQuarantine(files, directory / "quarantine", self._config.quarantine_bytes)
         self._log = Log.open(
             directory / "journal",
@@ -264,8 +265,10 @@ class DiskJournal:
         if now_seconds - self._rotated_seconds >= self._segment_seconds:
             self._log.rotate()
             self._rotated_seconds = now_seconds
+        self._blob_files[pending.sequence] = frozenset(pending.blob_files)
         kept = list_snapshots(self._files, self._snapshots)
-        self.blobs.retire({number for sequence in kept for number in self._blob_files(sequence)})
+        self._blob_files = {sequence: self._blob_files[sequence] for sequence in kept}
+        self.blobs.retire(self._blobs_kept())
 
     def superseded(self) -> list[Segment]:
         """Segments that no kept snapshot needs, the oldest first; on the pipeline's thread."""
@@ -296,24 +299,17 @@ class DiskJournal:
         self.blobs.close()
         self._lock.release()
 
-    def _newest_snapshot(self, below: int | None) -> tuple[int, Tree]:
-        """The newest snapshot that can be read: the last entry it covers, and its state; 0 and None without one."""
-        for sequence in reversed(list_snapshots(self._files, self._snapshots)):
-            if below is not None and sequence >= below:
-                continue
-            try:
-                return sequence, Stored(read_snapshot(self._files, self._snapshots, sequence)).tree("state")
-            except DamagedError as error:
-                _LOG.warning("%s; the one before it is used, with more of the journal", error)
-        return 0, None
+    def _blobs_kept(self) -> set[int]:
+        """Blob files that the snapshots refer to."""
+        return {number for numbers in self._blob_files.values() for number in numbers}
 
-    def _blob_files(self, sequence: int) -> set[int]:
+    def _blob_files_of(self, sequence: int) -> frozenset[int]:
         """Blob files that a snapshot refers to; none when it is damaged."""
         try:
             found = Stored(read_snapshot(self._files, self._snapshots, sequence)).items("blob_files")
         except DamagedError:
-            return set()
-        return {number for number in found if isinstance(number, int)}
+            return frozenset()
+        return frozenset(number for number in found if isinstance(number, int))
 
 
 @dataclass(frozen=True, slots=True)
