@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench chaos components fuzz test-compose docs proto lock clean
+.PHONY: setup demo test check bench bench-peers accuracy chaos components fuzz test-compose docs proto lock clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,12 @@ check: $(STAMP) ## Style, types, layers.
 
 bench: $(STAMP) ## All benchmarks as a table; python -m benchmarks NAME --json for one.
 	$(BIN)/python -m benchmarks
+
+bench-peers: ## Pinned environments of Evidently and NannyML, outside the tree, for what is compared with them.
+	scripts/peers.sh
+
+accuracy: $(STAMP) bench-peers ## How often alarms are false, and what is detected, beside other libraries: docs/accuracy.md.
+	$(BIN)/python -m accuracy --document docs/accuracy.md
 
 CHAOS_SEED ?= 1
 CHAOS_KILLS ?= 100

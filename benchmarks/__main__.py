@@ -11,9 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ingest.parts import PARTS
 from benchmarks.measure import Measurement, Options
-from benchmarks.registry import BENCHMARKS
+from benchmarks.registry import BENCHMARKS, PARTS
 
 # glibc gives large blocks back to the system by default, and page faults then cost more than the work measured. It
 # reads these once, at start.
@@ -28,14 +27,16 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of tables")
     parser.add_argument("--quick", action="store_true", help="small amounts, to see that it works: figures mean little")
-    parser.add_argument("--only", action="append", default=[], metavar="PART", help=f"ingest: {', '.join(PARTS)}")
+    parts = "; ".join(f"{name}: {', '.join(there)}" for name, there in PARTS.items())
+    parser.add_argument("--only", action="append", default=[], metavar="PART", help=f"of {parts}")
     parser.add_argument("--document", type=Path, metavar="PAGE", help="ingest: write the page's tables and plots anew")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark named {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
-    if unknown := [name for name in arguments.only if name not in PARTS]:
-        parser.error(f"no part named {', '.join(unknown)}: there are {', '.join(PARTS)}")
+    for name in (arguments.names or BENCHMARKS) if arguments.only else ():
+        if unknown := [part for part in arguments.only if part not in PARTS.get(name, ())]:
+            parser.error(f"{name} has no part named {', '.join(unknown)}; there are {parts}")
     if any(os.environ.get(name) != value for name, value in _MALLOC.items()):
         command = [sys.executable, "-m", "benchmarks", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, **_MALLOC})  # noqa: S606 - ourselves.

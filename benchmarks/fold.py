@@ -1,4 +1,4 @@
-"""Rows to counts, CPU time per value: exact sums included.
+"""Rows to counts, CPU time per value: exact sums and what is counted of whole rows included.
 
 16 columns. Of numbers, against bins of 20,000 rows of the same distribution: normal, uniform, log-normal, Cauchy and
 whole numbers in turn, or one of them alone. Of categories: 20 names.
@@ -68,7 +68,15 @@ def _categories(metric: str, rows: int) -> Measurement:
 
 
 def _measure(metric: str, layout: Layout, columns: list[pa.Array], windows: int, target: float | None) -> Measurement:
-    rows = pa.RecordBatch.from_arrays(columns, names=[column.field for column in layout.columns])
+    size = len(columns[0])
+    fixed = {
+        "event_time": pa.array(1_700_000_000_000_000_000 + np.arange(size), pa.timestamp("ns", "UTC")),
+        "span_key": pa.array(np.arange(size, dtype=np.uint64)),
+        "row_index": pa.array(np.zeros(size, np.uint16)),
+        "dropped_attributes_count": pa.array(np.zeros(size, np.uint32)),
+    }
+    fields = [column.field for column in layout.columns]
+    rows = pa.RecordBatch.from_arrays([*fixed.values(), *columns], names=[*fixed, *fields])
     counts = Counts.zeros(layout, windows)
     slots = _RANDOM.integers(0, windows, rows.num_rows).astype(np.int32)
     repeats = max(1, 40_000 // rows.num_rows)

@@ -28,7 +28,7 @@ RATE_INTERVAL = "2m"
 """What `dashboard_queries` puts for `$__rate_interval`: four times the data source's 30 s, as Grafana does."""
 
 MODEL = 'model="$model", version=~"$version"'
-WINDOW = f'{MODEL}, window="$window"'
+WINDOW = f'{MODEL}, window="$window", segment=""'
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="$datasource")
 
 Panel = stat.Panel | statetimeline.Panel | table.Panel | timeseries.Panel
@@ -174,6 +174,82 @@ def scores(title: str, description: str, metric: str, labels: Sequence[str], sel
     )
 
 
+def lines(title: str, description: str, unit: str, targets: Sequence[tuple[str, str]]) -> timeseries.Panel:
+    """Some queries as lines, each with its legend."""
+    panel = timeseries.Panel().title(title).description(description).unit(unit)
+    for ref, (expression, legend) in zip("ABCD", targets, strict=False):
+        panel = panel.with_target(query(expression, ref, legend))
+    return panel
+
+
+def by_feature(metric: str) -> str:
+    """A number of the chosen features."""
+    return f'max by (feature) (ml_feature_{metric}{{{WINDOW}, feature=~"$feature"}})'
+
+
+def quality_panels() -> Iterator[timeseries.Panel]:
+    """Values that are missing or wrong, and how old and how often repeated they are."""
+    yield lines(
+        "Missing values",
+        "Share of rows without a value, values of the wrong type included.",
+        "percentunit",
+        [(by_feature("missing_ratio"), "{{feature}}")],
+    ).min(0)
+    yield lines(
+        "Values of the wrong type, NaN or infinite",
+        "Shares of rows.",
+        "percentunit",
+        [
+            (by_feature("type_mismatch_ratio"), "{{feature}} wrong type"),
+            (by_feature("non_finite_ratio"), "{{feature}} not finite"),
+        ],
+    ).min(0)
+    yield lines(
+        "Values that the baseline does not have",
+        "Shares of rows beyond the baseline's range, with unknown categories, and with categories too rare to be "
+        "counted by themselves (other).",
+        "percentunit",
+        [
+            (by_feature("out_of_range_ratio"), "{{feature}} out of range"),
+            (by_feature("unseen_ratio"), "{{feature}} unseen"),
+            (by_feature("other_ratio"), "{{feature}} other"),
+        ],
+    ).min(0)
+    yield lines(
+        "Age of the newest value",
+        "At the window's end; as old as the window is long, at least, for a feature without any value in it.",
+        "s",
+        [(by_feature("freshness_seconds"), "{{feature}}")],
+    ).min(0)
+    yield lines(
+        "Rows that repeat others, or lack attributes",
+        "Shares of the window's rows: equal to another row in all columns; of spans whose sender dropped attributes.",
+        "percentunit",
+        [
+            (f"max by (version) (ml_model_duplicate_rows_ratio{{{WINDOW}}})", "{{version}} repeated"),
+            (f"max by (version) (ml_model_incomplete_rows_ratio{{{WINDOW}}})", "{{version}} incomplete"),
+        ],
+    ).min(0)
+    yield lines(
+        "Rows of a window",
+        "How many rows the newest window holds.",
+        "short",
+        [(f"max by (version) (ml_model_window_rows{{{WINDOW}}})", "{{version}}")],
+    ).min(0)
+
+
+def quantiles() -> timeseries.Panel:
+    """Where the values of a feature lie."""
+    asked = f'max by (quantile) (ml_feature_quantile{{{WINDOW}, feature=~"$feature"}})'
+    panel = lines(
+        "Quantiles of $feature",
+        "From the 1st to the 99th percentile, in the feature's own unit; numeric features only.",
+        "none",
+        [(asked, "{{quantile}}")],
+    )
+    return panel.repeat("feature").repeat_direction("h").max_per_row(3)
+
+
 def rows() -> Iterator[tuple[str, int, int, list[Panel]]]:
     """Rows of the dashboard: title, height and width of their panels in grid units, and the panels."""
     yield "Model", 5, 6, list(summary_panels())
@@ -186,14 +262,14 @@ def rows() -> Iterator[tuple[str, int, int, list[Panel]]]:
         .unit("none")
     )
     yield "Features", 10, 12, [drifted_now(), verdict]
-    by_feature = scores(
+    drift_of_feature = scores(
         "Drift of $feature",
         "The feature's distance from its baseline (Jensen-Shannon, 0 to 1) over what sampling noise alone explains.",
         "feature_drift",
         ["feature"],
         f'{WINDOW}, feature=~"$feature"',
     )
-    yield "Score over noise floor", 7, 8, [by_feature.repeat("feature").repeat_direction("h").max_per_row(3)]
+    yield "Score over noise floor", 7, 8, [drift_of_feature.repeat("feature").repeat_direction("h").max_per_row(3)]
     by_output = scores(
         "Drift of predictions",
         "Distance of what the model answers, and of its probabilities by class, from the baseline (Jensen-Shannon, "
@@ -213,6 +289,8 @@ def rows() -> Iterator[tuple[str, int, int, list[Panel]]]:
         .min(0)
     )
     yield "Predictions", 8, 12, [by_output, rate]
+    yield "Data quality", 8, 8, list(quality_panels())
+    yield "Quantiles", 7, 8, [quantiles()]
 
 
 def build() -> str:

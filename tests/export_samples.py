@@ -14,7 +14,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from _generated.remote_pb2 import WriteRequest
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.export.points import CLASSES_SCHEMA, LABELS, POINTS_SCHEMA, QUALITY_SCHEMA
-from driftmeter.model.findings import FINDINGS_SCHEMA
+from driftmeter.model.findings import FINDINGS_SCHEMA, MODEL_FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.windows import parse_window
 
@@ -70,6 +70,17 @@ def finding(**changed: Any) -> dict[str, Any]:
         "detected": True,
         "reason": None,
     } | changed
+
+
+def model_finding(**changed: Any) -> dict[str, Any]:
+    """What a window says about the model as a whole, with these fields changed."""
+    same = {name: each for name, each in finding().items() if name in MODEL_FINDINGS_SCHEMA}
+    return same | {"level": 0.01, "drifted_features": 1, "drifted_features_ratio": 0.5} | changed
+
+
+def model_findings(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows as a table of model findings."""
+    return pl.DataFrame(list(rows), schema=MODEL_FINDINGS_SCHEMA)
 
 
 def findings(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
@@ -136,6 +147,22 @@ def evaluated(  # noqa: PLR0913  # Tests change one thing at a time.
         findings(rows),
         quality([{**counted, **identity, "column": column, "role": role} for column, role in columns]),
         classes([{**identity, "column": "late", "class": name, "rows": 450} for name in ("yes", "no")]),
+        model_findings([_of_model(same, rows)]),
+    )
+
+
+def _of_model(same: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The model's verdict by those of its columns."""
+    judged = {
+        row["column"]: row["detected"] for row in rows if row["role"] == "feature" and row["detected"] is not None
+    }
+    verdicts = [row["detected"] for row in rows if row["detected"] is not None]
+    drifted = sum(judged.values())
+    return model_finding(
+        **{name: each for name, each in same.items() if name in MODEL_FINDINGS_SCHEMA},
+        detected=any(verdicts) if verdicts else None,
+        drifted_features=drifted if verdicts else None,
+        drifted_features_ratio=drifted / len(judged) if judged else None,
     )
 
 

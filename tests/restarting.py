@@ -28,8 +28,8 @@ from faulty_files import FaultyFiles, dice
 from service_process import Metrics, assert_ledger_holds
 from watched_pipeline import START_NS
 
-Name: TypeAlias = tuple[ModelKey, str, int]
-"""A window: its model, its length, and its start, or its number when it is one of rows."""
+Name: TypeAlias = tuple[ModelKey, str, int, str]
+"""A window: its model, its length, its start, or its number when it is one of rows, and its segment."""
 
 LEDGER = (
     "driftmeter_spans_total",
@@ -64,20 +64,21 @@ class Seen:
         dense = window.counts.dense(layout)
         parts = (dense.rows, dense.bins, dense.tallies, dense.sums, dense.extremes)
         content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
-        place = (_name(key, window.window.name, window.start_ns, window.index), window.revision)
+        place = (_name(key, window.window.name, window.start_ns, window.index, window.segment), window.revision)
         assert self.counts.setdefault(place, content) == content, f"{place} was evaluated twice and differs"
 
     def note_evaluated(self, window: EvaluatedWindow) -> None:
         """Keep what was said of it."""
-        place = (_name(window.key, window.window.name, window.start_ns, window.window_index), window.revision)
+        name = _name(window.key, window.window.name, window.start_ns, window.window_index, window.segment)
+        place = (name, window.revision)
         before = self.evaluated.setdefault(place, window)
         assert before.findings.equals(window.findings), f"{place} was judged twice and differs"
         assert before.quality.equals(window.quality)
 
 
-def _name(key: ModelKey, window: str, start_ns: int | None, index: int) -> Name:
+def _name(key: ModelKey, window: str, start_ns: int | None, index: int, segment: str) -> Name:
     by_rows = window.endswith("rows") or start_ns is None
-    return key, window, index if by_rows or start_ns is None else start_ns
+    return key, window, index if by_rows or start_ns is None else start_ns, segment
 
 
 @dataclass

@@ -107,3 +107,19 @@ def assert_same_counts(left: Counts, right: Counts) -> None:
     np.testing.assert_array_equal(left.tallies, right.tallies)
     np.testing.assert_array_equal(left.sums, right.sums)
     np.testing.assert_array_equal(left.extremes, right.extremes)
+    np.testing.assert_array_equal(left.hours, right.hours)
+    np.testing.assert_array_equal(left.newest, right.newest)
+    np.testing.assert_array_equal(left.dropped, right.dropped)
+    assert len(left.contents) == len(right.contents)
+    for one, other in zip(left.contents, right.contents, strict=True):
+        np.testing.assert_array_equal(one.hashes, other.hashes)
+        np.testing.assert_array_equal(one.rows, other.rows)
+
+
+def assert_same_samples(left: Counts, right: Counts) -> None:
+    """The sampled rows of all windows are equal, bit for bit."""
+    for one, other in zip(left.samples, right.samples, strict=True):
+        np.testing.assert_array_equal(one.keys, other.keys)
+        np.testing.assert_array_equal(one.times_ns, other.times_ns)
+        np.testing.assert_array_equal(one.traces, other.traces)
+        np.testing.assert_array_equal(one.values.view(np.int64), other.values.view(np.int64))

@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from benchmarks.ingest.workload import CATEGORIES, OUTPUT, Shape
 from driftmeter.baseline.build import DEFAULT_WINDOWS, build_baseline
 from driftmeter.baseline.data import Dataset
 from driftmeter.baseline.file import write_baseline
-from driftmeter.model.baseline import ColumnBaseline
+from driftmeter.model.baseline import Chunks, ColumnBaseline, Compared
 from driftmeter.model.columns import Column, Role
 from driftmeter.model.windows import parse_window
 
@@ -32,9 +33,25 @@ def baseline_file(shape: Shape, directory: Path) -> None:
     number, text, output = built.columns
     numbers, names = shape.features()
     like = [*(_named(number, name) for name in numbers), *(_named(text, name) for name in names), output]
+    places = np.repeat(np.arange(3), (len(numbers), len(names), 1))
+    chunks = {window: _like(each, places) for window, each in built.chunks.items()}
     for model in range(shape.models):
-        baseline = replace(built, model=shape.model(model), columns=tuple(like))
+        baseline = replace(built, model=shape.model(model), columns=tuple(like), chunks=chunks)
         write_baseline(baseline, directory / f"{baseline.model}.parquet")
+
+
+def _like(chunks: Chunks, places: npt.NDArray[np.int64]) -> Chunks:
+    """Tables of as many columns as there are places, each that of the built column there."""
+    return replace(
+        chunks,
+        values=chunks.values[:, places],
+        ratios={key: table[:, places] for key, table in chunks.ratios.items()},
+        compared={
+            kind: Compared(each.rows[:, places], {key: table[:, places] for key, table in each.squared.items()})
+            for kind, each in chunks.compared.items()
+        },
+        distant={key: table[..., places] for key, table in chunks.distant.items()},
+    )
 
 
 def _named(column: ColumnBaseline, name: str) -> ColumnBaseline:

@@ -30,7 +30,7 @@ STAGES = (
     ("driftmeter.journal.store", "DiskJournal.append", "journal_encode"),
     ("driftmeter.journal.store", "DiskJournal.commit", "journal_commit"),
     ("driftmeter.watched", "WatchedModel.add", "windows"),
-    ("driftmeter.window.tumbling", "fold", "fold"),
+    ("driftmeter.window.by_time", "fold", "fold"),
     ("driftmeter.app", "Service._count_predictions", "export_counters"),
     ("driftmeter.detect.detector", "Detector.evaluate", "evaluate"),
     ("driftmeter.export.exporter", "Exporter.publish", "export"),

@@ -18,7 +18,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from driftmeter import __version__
-from driftmeter.baseline.book import read_book
+from driftmeter.baseline.book import BaselineBook, BaselineFiles, ChangedFiles
 from driftmeter.clock import Clock, SystemClock
 from driftmeter.config import Config
 from driftmeter.errors import ConfigError, DamagedError, DriftmeterError, TransientError
@@ -91,7 +91,8 @@ class Service:
             event_time=config.window.clock == "data",
             ready=lambda: self._ready,
         )
-        baselines = read_book(config.baseline.files)
+        self._baseline_files = BaselineFiles(config.baseline.files)
+        baselines = self._baseline_files.read()
         journal = open_journal(config.journal, self.telemetry, self.clock, accept_loss=self.accept_loss, below=below)
         self._journal = journal
         listeners = Listeners(self._count_predictions, self._publish)
@@ -140,7 +141,7 @@ class Service:
             await self._run(partial(self._keeper.replay, self._given_up.is_set))
         await self._exporter.start()
         await self._receiver.start()
-        loops = (self._tick, self._work, self._keep)
+        loops = (self._tick, self._work, self._keep, self._look_at_baselines)
         self._tasks = [asyncio.create_task(self._go_on(loop)) for loop in loops]
         self._ready = True
         _LOG.info(
@@ -252,6 +253,14 @@ class Service:
             await self._run(self._pipeline.retry_quarantined)
         self._waiting.set()
 
+    async def _look_at_baselines(self) -> None:
+        """Files are read beside the pipeline's thread; what has changed takes effect between two requests."""
+        await self._pause()
+        changed = await asyncio.to_thread(self._baseline_files.changed)
+        if changed != ChangedFiles():
+            await self._run(partial(self._pipeline.reload, changed))
+            self._waiting.set()
+
     async def _keep(self) -> None:
         """The first snapshot soon: counters that went on from a stop must not go back to it should this end soon."""
         await self._pause()
@@ -330,6 +339,6 @@ async def _serve(config: Config, *, accept_loss: bool) -> None:
 def warm_up() -> None:
     """Compile all kernels, or load them from the cache."""
     warm_up_export()
-    free = Pipeline(Config(), read_book(()), MemoryJournal(), Telemetry(__version__), SystemClock(), Listeners())
+    free = Pipeline(Config(), BaselineBook(), MemoryJournal(), Telemetry(__version__), SystemClock(), Listeners())
     free.warm_up()
     free.close()

@@ -5,11 +5,11 @@ import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from driftmeter.baseline.config import BaselineConfig
 from driftmeter.columnar.config import AttributesConfig
@@ -18,6 +18,8 @@ from driftmeter.errors import ConfigError
 from driftmeter.export.config import ExportConfig
 from driftmeter.ingest.config import IngestConfig
 from driftmeter.journal.config import JournalConfig
+from driftmeter.model.predictions import ModelKey
+from driftmeter.overrides import ModelConfig, ModelOverrides, SegmentsConfig
 from driftmeter.window.config import WindowConfig
 
 ENVIRONMENT_PREFIX = "DRIFTMETER_"
@@ -66,6 +68,31 @@ class Config(BaseModel):
     """When a column is called drifted."""
     export: ExportConfig = ExportConfig()
     """Where results are sent."""
+    segments: SegmentsConfig = {}
+    """Groups of rows that are judged like the model itself, each against its own part of the baseline: names of
+    `ml.segment.*` and how many of their values, the baseline's most frequent: `{country: 8}`. All other values together
+    are one more. The baseline has to be built with `--segment`."""
+    models: tuple[ModelOverrides, ...] = ()
+    """What is otherwise for some models: the first entry that a model fits holds, the others do not. So each
+    configuration that a model can have is checked at start."""
+
+    @field_validator("models")
+    @classmethod
+    def _overrides_fit(cls, models: tuple[ModelOverrides, ...], info: ValidationInfo) -> tuple[ModelOverrides, ...]:
+        """The general parts with each entry's over them, as its models will have them."""
+        mistakes = [
+            InitErrorDetails(type=mistake["type"], loc=(position, *mistake["loc"]), input=mistake["input"])
+            for position, entry in enumerate(models)
+            for mistake in entry.mistakes(info.data)
+        ]
+        if mistakes:
+            raise ValidationError.from_exception_data("models", mistakes)
+        return models
+
+    def for_model(self, key: ModelKey) -> ModelConfig:
+        """What holds for one model, version and stage."""
+        general = ModelConfig(self.window, self.baseline, self.detect, self.segments)
+        return next((entry.over(general) for entry in self.models if entry.fits(key)), general)
 
 
 def load_config(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
@@ -153,6 +180,8 @@ def _variables(part: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[t
     for name, field in part.model_fields.items():
         place = (*above, name)
         yield ENVIRONMENT_PREFIX + "__".join(place).upper(), place
+        if get_origin(field.annotation) is tuple:  # A list has no names for what is in it.
+            continue
         for kind in get_args(field.annotation) or [field.annotation]:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from _variables(kind, place)

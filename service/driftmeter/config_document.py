@@ -32,7 +32,13 @@ which editors can use.
 
 def document() -> str:
     """The page, in Markdown."""
-    return _HEAD + "".join(_section(name, part) for name, part in _parts(Config))
+    plain = [name for name, field in Config.model_fields.items() if _part(field.annotation) is None]
+    rows = "".join(_row(name, Config.model_fields[name]) for name in plain)
+    return (
+        _HEAD
+        + f"\n| field | default | meaning |\n|---|---|---|\n{rows}"
+        + "".join(_section(name, part) for name, part in _parts(Config))
+    )
 
 
 def _parts(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -52,11 +58,15 @@ def _part(annotation: object) -> type[BaseModel] | None:
     return None
 
 
+def _row(name: str, field: FieldInfo) -> str:
+    return f"| `{name}` | {_default(field)} | {_words(field.description)} |\n"
+
+
 def _section(path: str, part: type[BaseModel]) -> str:
     lines = [f"\n## {path}\n\n{_words(part.__doc__ or '')}\n\n| field | default | meaning |\n|---|---|---|\n"]
     for name, field in part.model_fields.items():
         if not isinstance(field.get_default(call_default_factory=True), BaseModel):
-            lines.append(f"| `{name}` | {_default(field)} | {_words(field.description)} |\n")
+            lines.append(_row(name, field))
     return "".join(lines)
 
 
@@ -64,7 +74,9 @@ def _plain(value: Any) -> Any:
     """What YAML has of its own."""
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _default(field: FieldInfo) -> str:

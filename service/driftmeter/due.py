@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from driftmeter.clock import Clock
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.model.bundle import Tree
+from driftmeter.model.counts import PackedCounts
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.stored import Stored
 from driftmeter.model.window_counts import WindowCounts
@@ -24,23 +26,35 @@ class DueWindows:
         clock: The time.
         attempt: Keeps faults to one model.
         tell: Told of each evaluated window.
+        beside: What another version has of a window that this model's is compared with; None for most models.
     """
 
     def __init__(
-        self, telemetry: Telemetry, clock: Clock, attempt: Attempt, tell: Callable[[EvaluatedWindow], None]
+        self,
+        telemetry: Telemetry,
+        clock: Clock,
+        attempt: Attempt,
+        tell: Callable[[EvaluatedWindow], None],
+        beside: Callable[[WatchedModel, WindowCounts], PackedCounts | None],
     ) -> None:
         self._telemetry = telemetry
         self._clock = clock
         self._attempt = attempt
         self._tell = tell
+        self._beside = beside
         self._waiting: deque[tuple[WatchedModel, WindowCounts]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, model: WatchedModel, windows: Iterable[WindowCounts] | None) -> None:
-        """These windows of a model are due; None is none."""
-        self._waiting.extend((model, window) for window in windows or ())
+        """These windows of a model are due; None is none.
+
+        What another version has of them is settled here, in the order of the journal, and not when they are evaluated.
+        """
+        for window in windows or ():
+            beside = self._beside(model, window)
+            self._waiting.append((model, replace(window, beside=beside) if beside else window))
 
     def work(self, budget_seconds: float) -> bool:
         """Evaluate windows until the time is over, at least one; returns whether any are left."""
@@ -64,9 +78,16 @@ class DueWindows:
             end_ns=window.end_ns,
             revision=window.revision,
             findings=evaluation.findings,
-            quality=evaluation.quality,
-            classes=evaluation.classes,
+            model=evaluation.model,
+            segment=window.segment,
         )
+        if not window.segment:  # What is said of segments is their drift.
+            evaluated = replace(
+                evaluated,
+                quality=evaluation.quality,
+                classes=evaluation.classes,
+                anomalies=evaluation.anomalies,
+            )
         self._tell(evaluated)
 
     def state(self) -> Tree:

@@ -64,7 +64,7 @@ def verify(config: ConfigFile = None, directory: Directory = None) -> None:
 
     Example: driftmeter journal verify --config driftmeter.yaml
     """
-    state = _state_directory(config, directory)
+    state = state_directory(config, directory)
     with _reading(state), progress_bar(_err) as progress:
         task = progress.add_task("Checking", total=None)
         found = list(check(state, lambda done, of: progress.update(task, completed=done, total=of)))
@@ -88,7 +88,7 @@ def inspect(
 
     driftmeter journal inspect --config driftmeter.yaml --sequence 1234
     """
-    state = _state_directory(config, directory)
+    state = state_directory(config, directory)
     if sequence is not None:
         if as_json:
             raise ConfigError("--sequence with --json: an entry is shown as a table alone; read rows from the archive")
@@ -111,7 +111,7 @@ def quarantine_list(config: ConfigFile = None, directory: Directory = None, as_j
 
     Example: driftmeter journal quarantine list --config driftmeter.yaml
     """
-    state = _state_directory(config, directory)
+    state = state_directory(config, directory)
     with _reading(state):
         found = _quarantine(state).listed()
     if as_json:
@@ -132,7 +132,7 @@ def quarantine_show(
 
     Example: driftmeter journal quarantine show 3 --config driftmeter.yaml
     """
-    state = _state_directory(config, directory)
+    state = state_directory(config, directory)
     with _reading(state), _known_number(number):
         item = _quarantine(state).item(number)
     _out.print(item_tables(item))
@@ -153,7 +153,7 @@ def quarantine_retry(
 
     driftmeter journal quarantine retry --all --config driftmeter.yaml
     """
-    state = _state_directory(config, directory)
+    state = state_directory(config, directory)
     quarantine = _quarantine(state)
     with _reading(state):
         for number in _chosen(quarantine, numbers, everything=everything):
@@ -174,7 +174,7 @@ def quarantine_drop(
 
     Example: driftmeter journal quarantine drop 3 --config driftmeter.yaml --yes
     """
-    state = _state_directory(config, directory)
+    state = state_directory(config, directory)
     quarantine = _quarantine(state)
     with _reading(state):
         chosen = _chosen(quarantine, numbers, everything=everything)
@@ -207,7 +207,7 @@ def _quarantine(state: Path) -> DiskQuarantine:
     return DiskQuarantine(RealFiles(), state / "quarantine", 0)
 
 
-def _state_directory(config: Path | None, directory: Path | None) -> Path:
+def state_directory(config: Path | None, directory: Path | None) -> Path:
     """The directory that the options name, or else the environment; checked to be one."""
     if config is not None and directory is not None:
         raise ConfigError("--config and --directory: name one of them")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from driftmeter.journal.check import Checked
 from driftmeter.journal.entries import (
+    BaselineEntry,
     BatchEntry,
     Entry,
     LearnedEntry,
@@ -135,6 +136,8 @@ def entry_tables(sequence: int, entry: Entry) -> RenderableType:
         case LearnedEntry():
             learned = f"a baseline learned from {entry.rows} rows" if entry.rows else "no baseline could be learned"
             return Text(f"entry {sequence}: {learned} for {_name(entry.key)}")
+        case BaselineEntry():
+            return Text(f"entry {sequence}: a baseline file of {size_text(len(entry.content))} took effect")
         case QuarantinedEntry():
             where = f"batch {entry.batch} of entry {entry.sequence}" if entry.sequence else "a request"
             return Text(f"entry {sequence}: {where} is in quarantine: {entry.spans} spans")

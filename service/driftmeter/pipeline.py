@@ -18,8 +18,8 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from driftmeter.accounts import Accounts
-from driftmeter.baseline.book import BaselineBook
-from driftmeter.baseline.learning import Learning
+from driftmeter.adopting import Adopting, Around
+from driftmeter.baseline.book import BaselineBook, ChangedFiles
 from driftmeter.clock import Clock
 from driftmeter.config import Config
 from driftmeter.due import DueWindows
@@ -27,6 +27,7 @@ from driftmeter.errors import MalformedError, TransientError
 from driftmeter.export.evaluated import EvaluatedWindow
 from driftmeter.intake import Failed, Intake, Taken, quarantined_message
 from driftmeter.journal.entries import (
+    BaselineEntry,
     BatchEntry,
     Entry,
     LearnedEntry,
@@ -37,18 +38,21 @@ from driftmeter.journal.entries import (
 )
 from driftmeter.journal.store import Journal
 from driftmeter.learner import Learner
-from driftmeter.model.baseline import Baseline
+from driftmeter.methods.sampled import warm_up as warm_up_sampled
 from driftmeter.model.bundle import Tree
+from driftmeter.model.counts import PackedCounts
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.receipt import Receipt
 from driftmeter.model.request import Request
 from driftmeter.model.stored import Stored
+from driftmeter.model.window_counts import WindowCounts
+from driftmeter.rehearsal import rehearse
 from driftmeter.retrying import Retrying, Steps
 from driftmeter.summary.fold import warm_up as warm_up_fold
 from driftmeter.telemetry.logs import fields
-from driftmeter.telemetry.metrics import RowOutcome, Telemetry
+from driftmeter.telemetry.metrics import Telemetry
 from driftmeter.ward import Ward
-from driftmeter.watched import Added, WatchedModel, spans_in
+from driftmeter.watched import Added, WatchedModel
 from driftmeter.window.key_table import warm_up as warm_up_keys
 
 _LOG = logging.getLogger(__name__)
@@ -88,7 +92,6 @@ class Pipeline:
         listeners: Listeners,
     ) -> None:
         self._config = config
-        self._baselines = baselines
         self._journal = journal
         self._telemetry = telemetry
         self._accounts = Accounts(telemetry)
@@ -97,10 +100,14 @@ class Pipeline:
         self._clock = clock
         self._listeners = listeners
         self._intake = Intake(config, baselines, self._model, self._models.__contains__)
-        self._due = DueWindows(telemetry, clock, self._attempt, self._tell)
+        self._due = DueWindows(telemetry, clock, self._attempt, self._tell, self._beside)
         steps = Steps(self.accept, self._model, self._apply_rows, self._write_down)
         self._retrying = Retrying(journal, self._ward, telemetry, clock, steps)
         self._learner = Learner()
+        around = Around(
+            self._models, self._intake, self._due, self._accounts, self._attempt, self._write_down, self._now_ns
+        )
+        self._adopting = Adopting(baselines, self._learner, telemetry, around, journal.directory)
         self._by_data = config.window.clock == "data"
         self._replaying = False
         self.broken = False
@@ -113,6 +120,8 @@ class Pipeline:
         self._intake.warm_up()
         warm_up_keys()
         warm_up_fold()
+        warm_up_sampled()
+        rehearse()
 
     # Requests.
 
@@ -182,16 +191,17 @@ class Pipeline:
     def _model(self, key: ModelKey) -> WatchedModel:
         model = self._models.get(key)
         if model is None:
-            baseline = self._baselines.find(key.model, key.version)
+            baseline = self._adopting.anchor(key, self._config.for_model(key).baseline.other_version)
             model = self._models[key] = WatchedModel(key, self._config, self._journal.blobs, baseline)
             if baseline is None:
+                learn_rows = self._config.for_model(key).baseline.learn_rows
                 _LOG.warning(
                     "model without a baseline: learning one from its first rows; scores will carry no verdict",
-                    extra=fields(model=key.model, version=key.version, rows=self._config.baseline.learn_rows),
+                    extra=fields(model=key.model, version=key.version, rows=learn_rows),
                 )
             else:
                 self._intake.declare(baseline)
-            self._count_models()
+            self._adopting.show()
         return model
 
     # What the entries of the journal do.
@@ -238,7 +248,9 @@ class Pipeline:
             case TickEntry():
                 self._tick(entry.now_ns, revise=entry.revise)
             case LearnedEntry():
-                self._learn_again(entry)
+                self._adopting.learn_again(entry)
+            case BaselineEntry():
+                self._adopting.change_again(entry)
             case QuarantinedEntry():
                 self._ward.recall(entry)
                 place = (entry.sequence, entry.batch)
@@ -294,6 +306,7 @@ class Pipeline:
 
     def _after_adding(self, model: WatchedModel, batch: Predictions, added: Added) -> None:
         self._due.add(model, added.due)
+        self._adopting.count_in_segments(model, added)
         self._due.add(model, self._attempt("windows were not closed", model.key, model.close))
         count = partial(self._listeners.on_predictions, batch)
         self._attempt("predictions were not counted for export", model.key, count)
@@ -308,6 +321,7 @@ class Pipeline:
         if self._tick(now_ns, revise=revise):
             self._write_down(TickEntry(now_ns, revise))
         self.tidy()
+        self._adopting.show()
         self._telemetry.keys.set(sum(model.seen.keys for model in self._models.values()))
         self._telemetry.keys_bytes.set(sum(model.seen.memory_bytes for model in self._models.values()))
         self._journal.measure()
@@ -348,12 +362,12 @@ class Pipeline:
         Returns:
             Whether windows are left to evaluate.
         """
-        self._take_learned(wait=False)
+        self._adopting.take_learned(wait=False)
         return self._due.work(budget_seconds)
 
     def settle(self) -> None:
         """Do all that waits, the learning of baselines included."""
-        self._take_learned(wait=True)
+        self._adopting.take_learned(wait=True)
         while self.work(math.inf):
             pass
 
@@ -362,7 +376,7 @@ class Pipeline:
         for model in list(self._models.values()):
             if self._by_data and model.learning is not None and model.learning.rows and not model.learning.under_way:
                 self._learner.begin(model.learning)
-        self._take_learned(wait=self._by_data)
+        self._adopting.take_learned(wait=self._by_data)
         for key, model in list(self._models.items()):
             drain = partial(model.drain, everything=self._by_data)
             self._due.add(model, self._attempt("the last windows were not closed", key, drain))
@@ -373,46 +387,14 @@ class Pipeline:
         """Begin to learn no more; what is being learned is not waited for."""
         self._learner.close()
 
-    def _take_learned(self, *, wait: bool) -> None:
-        """Put baselines to use, in the order in which they are learned; rows that teach nothing are not kept."""
-        for learning, result in self._learner.learned(wait=wait):
-            baseline = self._attempt("no baseline could be learned", learning.key, result)
-            now_ns = self._now_ns()
-            self._write_down(LearnedEntry(learning.key, learning.rows if baseline else 0, now_ns))
-            self._take_over(learning, baseline, now_ns)
+    def reload(self, files: ChangedFiles) -> None:
+        """Baseline files were looked at: those that are new or have changed take effect."""
+        self._adopting.change(files)
 
-    def _learn_again(self, entry: LearnedEntry) -> None:
-        learning = self._models[entry.key].learning if entry.key in self._models else None
-        if learning is None:
-            return
-        task = learning.task()
-        baseline = self._attempt("no baseline could be learned", entry.key, task) if entry.rows else None
-        self._take_over(learning, baseline, entry.now_ns)
-
-    def _take_over(self, learning: Learning, baseline: Baseline | None, now_ns: int) -> None:
-        model = self._models[learning.key]
-        if baseline is None:
-            self._accounts.give_up(sum(map(spans_in, learning.forget())), RowOutcome.NOT_SCORED)
-            return
-        waiting = self._attempt("a baseline was not put to use", model.key, partial(model.take_baseline, baseline))
-        if waiting is None:
-            self._accounts.give_up(sum(map(spans_in, learning.forget())), RowOutcome.FAILED)
-            return
-        self._intake.declare(baseline)
-        self._count_models()
-        self._count_waiting(model, waiting, now_ns)
-
-    def _count_waiting(self, model: WatchedModel, waiting: Sequence[Predictions], now_ns: int) -> None:
-        for batch in waiting:
-            spans = spans_in(batch)
-            add = partial(model.add, batch, spans, now_ns, waited=True)
-            added = self._attempt("a batch was not counted", model.key, add)
-            if added is None:
-                self._accounts.give_up(spans, RowOutcome.FAILED)
-                continue
-            self._accounts.end_wait(spans, added)
-            self._due.add(model, added.due)
-            self._due.add(model, self._attempt("windows were not closed", model.key, model.close))
+    def _beside(self, model: WatchedModel, window: WindowCounts) -> PackedCounts | None:
+        """What the version that a model is compared with has of a window by now."""
+        other = self._models.get(model.key._replace(version=model.other_version)) if model.other_version else None
+        return other.counted(window, model.fingerprint) if other else None
 
     def _tell(self, evaluated: EvaluatedWindow) -> None:
         self._listeners.on_evaluated(evaluated)
@@ -438,22 +420,21 @@ class Pipeline:
         self._ward.restore(state.tree("ward"))
         for each in state.objects("models"):
             key = each.key("key")
-            baseline = self._baselines.find(key.model, key.version)
+            baseline = self._adopting.anchor(key, self._config.for_model(key).baseline.other_version)
             model = self._models[key] = WatchedModel(key, self._config, self._journal.blobs, baseline)
             waiting = model.restore(each.tree("state"), baseline)
             if model.baseline is not None:
                 self._intake.declare(model.baseline)
-            self._count_waiting(model, waiting, self._now_ns())
+            self._adopting.count_waiting(model, waiting, self._now_ns())
+            for reason, windows in model.windows_given_up.items():
+                self._telemetry.windows_given_up.add(windows, reason=reason)
         self._due.restore(state.objects("due"), self._models)
-        self._count_models()
+        self._adopting.show()
 
     # Helpers.
 
     def _now_ns(self) -> int:
         return self._clock.now_ns()
-
-    def _count_models(self) -> None:
-        self._telemetry.models_without_baseline.set(sum(each.baseline is None for each in self._models.values()))
 
     def _note_lag(self, model: WatchedModel) -> None:
         if model.watermark_ns is not None:

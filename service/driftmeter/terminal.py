@@ -1,6 +1,7 @@
 """Findings, baselines and progress as a person in a terminal reads them."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 from rich import box
@@ -9,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from driftmeter.calibrate import Budget
+from driftmeter.detect.judge import Calibration
 from driftmeter.methods import DECIDING
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.bins import NumericBins
@@ -23,6 +26,8 @@ _REASONS = {
     "no_timestamps": "the reference has no timestamps",
     "too_few_chunks": "the reference holds fewer than 20 windows of this length",
     "no_weekly_cycle": "the reference covers less than a week",
+    "uncalibrated": "the reference is too short for so few false alarms a week",
+    "maintenance": "the window lies in a maintenance",
 }
 
 
@@ -105,8 +110,7 @@ def _baseline_title(baseline: Baseline) -> str:
     if baseline.start_ns is not None:
         start, end = (pl.from_epoch(pl.Series([t]), "ns")[0] for t in (baseline.start_ns, baseline.end_ns))
         lines.append(f"from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC")
-    first = baseline.columns[0]
-    chunks = ", ".join(f"{name} × {len(first.chunks[name].rows)}" for name in baseline.windows if name in first.chunks)
+    chunks = ", ".join(f"{name} × {len(each.rows)}" for name, each in baseline.chunks.items())
     lines.append(f"chunks: {chunks or 'none'}")
     if baseline.content_hash:
         lines.append(f"content {baseline.content_hash[:16]}")
@@ -128,6 +132,47 @@ def _distribution(bins: object, counts: list[int]) -> str:
     return text + (", …" if len(bins.categories) > 5 else "")  # type: ignore[attr-defined]  # noqa: PLR2004
 
 
+def budgets_table(budgets: Sequence[Budget], asked: float, calibration: Calibration) -> Table:
+    """One line a budget; the one asked for in bold."""
+    weeks = calibration.weeks
+    table = Table(title=f"False alarms that {weeks:.1f} weeks of baseline can promise", title_justify="left",
+                  box=box.SIMPLE_HEAD)  # fmt: skip
+    for name in ("asked per week", "level", "replayed per week", "time in drift"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in budgets:
+        known = not math.isnan(each.level)
+        numbers = (
+            (f"{each.level:.2g}", f"{each.replayed:.2f}", f"{each.drifted_time:.1%}") if known else ("-", "-", "-")
+        )
+        style = "bold" if each.alarms_per_week == asked else None
+        table.add_row(f"{each.alarms_per_week:g}", *(numbers if known else "---"), style=style)
+    table.caption = (
+        "replayed: alarms of the baseline's own time at that level; fewer than asked where windows are too few for more"
+        f"\n-: the baseline is too short; it supports {calibration.least_budget:.2g} a week or more"
+        if weeks
+        else "-: the baseline has no times, so nobody knows how many windows make a week"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def detectable_table(detectable: pl.DataFrame, window: str) -> Table:
+    """One line a column: the smallest drift that exceeds in a usual window."""
+    table = Table(title=f"Smallest drift that is seen in a window of {window}", title_justify="left",
+                  box=box.SIMPLE_HEAD)  # fmt: skip
+    table.add_column("column", overflow="fold", min_width=16)
+    table.add_column("role", no_wrap=True)
+    for name in ("rows", "Jensen-Shannon", "mean shift (sd)", "missing"):
+        table.add_column(name, justify="right", overflow="fold")
+    for row in detectable.iter_rows(named=True):
+        missing = row["missing_ratio"]
+        table.add_row(
+            Text(row["column"]), row["role"], f"{row['rows']:,}", _number(row["jensen_shannon"]),
+            _number(row["wasserstein_normalised"]), "-" if missing is None else f"{missing:.2%}",
+        )  # fmt: skip
+    return table
+
+
 def progress_bar(console: Console) -> Progress:
     """A bar for work that a person waits for; shown only on a terminal, and gone when done."""
     return Progress(
@@ -139,3 +184,14 @@ def progress_bar(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def checkup_table(found: Iterable[tuple[str, str, str, str]]) -> Table:
+    """One line for each thing that was looked at: what, ok or problem, what was found, what to do."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("what", "state", "found", "what to do"):
+        table.add_column(name, overflow="fold")
+    styles = {"ok": "green", "problem": "red", "note": "yellow"}
+    for what, state, said, to_do in found:
+        table.add_row(Text(what), Text(state, styles.get(state, "")), Text(said), Text(to_do))
+    return table

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftmeter.baseline.edges import DISCRETE_VALUES_MAX, FINE_QUANTILES, numeric_bins
-from driftmeter.methods.groupings import build_groupings
+from driftmeter.methods.groupings import STURGES_DISTINCT_MAX, build_groupings, sturges_edges
 from driftmeter.methods.spec import Bins
 from driftmeter.model.baseline import ColumnBaseline
 from driftmeter.model.bins import NumericBins
@@ -35,6 +35,56 @@ def regrouped(column: ColumnBaseline, convention: Bins, values: Floats) -> Float
     edges = column.bins.edges
     fine = np.bincount(bin_numbers(edges, values), minlength=len(edges) + 2).astype(np.float64)
     return np.asarray(build_groupings((column,))[convention].regroup(fine[None, :])[0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=21, max_size=300, unique=True))
+def test_sturges_bins_regroup_to_numpys_histogram(values: list[float]) -> None:
+    """Beyond 20 distinct values the bins are those of numpy's `sturges`, and all of them are fine edges, open-ended."""
+    numbers = np.array(values)
+    bins, cuts = numeric_bins(numbers)
+    counts = np.bincount(bin_numbers(bins.edges, numbers), minlength=bins.size).astype(np.uint64)
+    column = ColumnBaseline(Column(Role.FEATURE, "x"), bins, cuts, counts, 0, 0)
+    edges = np.histogram_bin_edges(numbers, bins="sturges")
+    np.testing.assert_array_equal(sturges_edges(numbers.min(), numbers.max(), len(numbers)), edges)
+    if np.count_nonzero(column.counts) <= STURGES_DISTINCT_MAX:  # Nearly all values in one fine bin.
+        return
+    assert np.isin(edges, bins.edges).all()
+    beyond = np.concatenate([numbers, [numbers.min() - 1, numbers.max() + 5]])
+    open_ended = np.histogram(np.clip(beyond, edges[0], edges[-1]), edges)[0]
+    np.testing.assert_array_equal(regrouped(column, Bins.STURGES, beyond), open_ended)
+
+
+def test_sturges_bins_of_few_values_are_one_each() -> None:
+    """A column of at most 20 distinct values has a bin for each, and one for everything else."""
+    numbers = np.repeat(np.arange(20.0) ** 2, 5)
+    bins, cuts = numeric_bins(numbers)
+    counts = np.bincount(bin_numbers(bins.edges, numbers), minlength=bins.size).astype(np.uint64)
+    column = ColumnBaseline(Column(Role.FEATURE, "x"), bins, cuts, counts, 0, 0)
+    seen = np.array([-3.0, 0.0, 2.0, 4.0, 4.0, 361.0, 400.0])
+    assert regrouped(column, Bins.STURGES, seen).tolist() == [1, 0, 2, *[0] * 16, 1, 3]
+
+
+def test_sturges_bins_are_those_that_evidently_and_azure_make() -> None:
+    """For a window in the reference's range, Evidently's bins of both sides, and Azure's of equally many rows."""
+    random = np.random.default_rng(4)
+    reference = random.normal(size=5_000)
+    edges = sturges_edges(reference.min(), reference.max(), len(reference))
+    window = random.choice(reference, 100)
+    np.testing.assert_array_equal(np.histogram_bin_edges(np.concatenate([reference, window]), bins="sturges"), edges)
+    azure_bins = int(np.ceil(np.log2(min(5_000, 5_000)) + 1))
+    low, width = reference.min(), (reference.max() - reference.min()) / azure_bins
+    np.testing.assert_allclose([low + place * width for place in range(azure_bins + 1)], edges, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-1.7e308, 1.7e308), (1.0, float(np.nextafter(1, 2))), (0.0, 5e-324)],
+    ids=["wide", "near", "tiny"],
+)
+def test_ranges_that_cannot_be_cut_are_one_bin(low: float, high: float) -> None:
+    """Where the width overflows, or edges would coincide, all values are in one bin."""
+    assert sturges_edges(low, high, 1_000).tolist() == [low, high]
 
 
 def near(values: Floats) -> Floats:

@@ -8,13 +8,17 @@ import polars as pl
 import pytest
 
 from driftmeter.baseline.build import build_baseline
-from driftmeter.baseline.chunks import chunk_slots
+from driftmeter.baseline.chunks import Cut, cut_rows
+from driftmeter.baseline.data import Dataset
 from driftmeter.baseline.noise import DRAWS
+from driftmeter.baseline.timeline import Timeline
 from driftmeter.errors import BaselineError
 from driftmeter.methods import METHODS
-from driftmeter.model.baseline import Baseline
+from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.windows import parse_window
 from rows import DAY_NS, HOUR_NS, Floats, dataset
+
+REST, PREVIOUS = Comparison.REST, Comparison.PREVIOUS
 
 
 def jensen_shannon_squared(p: Floats, q: Floats) -> float:
@@ -27,6 +31,12 @@ def jensen_shannon_squared(p: Floats, q: Floats) -> float:
         return float(np.sum(x[inside] * np.log2(x[inside] / m[inside])))
 
     return (relative(p) + relative(q)) / 2
+
+
+def cut_of(window: str, data: Dataset) -> Cut | None:
+    """Rows cut into chunks of one length."""
+    length = parse_window(window)
+    return cut_rows(length, Timeline(data, [length]), data.count)
 
 
 def noise_of(values: npt.NDArray[np.generic], method: str = "jensen_shannon") -> float:
@@ -58,11 +68,11 @@ def test_noise_of_chi_square_is_its_degrees_of_freedom() -> None:
 
 
 def test_constant_column_has_no_noise() -> None:
-    """Sampling from one value adds nothing to any distance."""
+    """Sampling from one value adds nothing to any distance, smoothed ones apart."""
     built = build_baseline(dataset({"x": np.full(100, 3.0), "c": ["a"] * 100}), "m", "", [])
     for column in built.columns:
         for method, noise in column.noise.items():
-            if method not in ("chi_square", "population_stability_index"):
+            if method != "chi_square" and "smoothed" not in METHODS[method].undefined:
                 assert noise == pytest.approx(0, abs=1e-12), method
 
 
@@ -97,47 +107,65 @@ def built() -> Baseline:
 
 @pytest.mark.parametrize("window", ["1h", "24h", "1000rows"])
 def test_chunk_statistics_are_numpys(window: str) -> None:
-    """Each chunk against all other rows, by searchsorted and the definition; missing values left out."""
+    """Each chunk against all rows outside its block, by searchsorted and the definition; missing values left out."""
     baseline = built()
     times, numbers, colors = three_weeks()
     length = parse_window(window)
     where = np.arange(len(times)) // length.rows if length.by_rows else times // length.length_ns
     chunks = np.unique(where) if not length.by_rows else np.arange(len(times) // length.rows)
     numeric, categorical = baseline.columns
+    found = baseline.chunks[window]
     assert numeric.cuts is not None
     codes_x = np.searchsorted(numeric.cuts.quantile_starts, numbers, side="right")
     codes_c = np.array([-1 if color is None else int(color) for color in colors])
     for column, codes, there in ((numeric, codes_x, ~np.isnan(numbers)), (categorical, codes_c, codes_c >= 0)):
-        found = column.chunks[window]
-        assert len(found.rows) == len(found.squared) == len(chunks)
-        total = np.bincount(codes[there], minlength=40).astype(np.float64)
+        place = baseline.columns.index(column)
+        compared = found.compared[Comparison.REST]
+        squared, previous = (found.compared[kind].squared["jensen_shannon"][:, place] for kind in (REST, PREVIOUS))
+        assert len(found.rows) == len(squared) == len(chunks)
+        before = None
         for number, chunk in enumerate(chunks):
             inside = np.bincount(codes[there & (where == chunk)], minlength=40).astype(np.float64)
-            assert found.rows[number] == inside.sum()
-            expected = jensen_shannon_squared(total - inside, inside)
-            assert found.squared[number] == pytest.approx(expected, abs=1e-12)
+            block = np.isin(where, chunks[found.blocks == found.blocks[number]])
+            rest = np.bincount(codes[there & ~block], minlength=40).astype(np.float64)
+            assert found.rows[number] == np.count_nonzero(where == chunk)
+            assert found.values[number, place] == inside.sum()
+            absent = "non_finite_ratio" if column is numeric else "missing_ratio"
+            assert found.ratios[absent][number, place] == np.count_nonzero(~there & (where == chunk))
+            assert compared.rows[number, place] == rest.sum()
+            assert squared[number] == pytest.approx(jensen_shannon_squared(rest, inside), abs=1e-12)
+            expected = np.nan if before is None else jensen_shannon_squared(before, inside)
+            assert previous[number] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            before = inside
 
 
 def test_windows_longer_than_the_data_have_no_chunks() -> None:
     """With a single chunk there is no rest to compare it with."""
     assert "30000rows" in built().windows
-    assert all("30000rows" not in column.chunks for column in built().columns)
+    assert "30000rows" not in built().chunks
 
 
-def test_chunks_are_in_the_order_of_time() -> None:
-    """Whatever the order of rows in the file, chunk i is the i-th span of time that holds rows."""
-    slots = chunk_slots(parse_window("1h"), 4, np.array([9 * HOUR_NS, 0, 5 * HOUR_NS, 1]))
-    assert slots is not None
-    assert slots[0].tolist() == [2, 0, 1, 0]
-    assert slots[1] == 3
+@pytest.mark.parametrize(
+    ("starts", "blocks"),
+    [
+        (np.arange(8) * DAY_NS, [0, 0, 1, 1, 2, 2, 3, 3]),
+        (np.array([0, 1, 2, 99, 100]) * DAY_NS, [0, 0, 1, 2, 3]),
+        (np.arange(3) * DAY_NS, [0, 1, 2]),
+        (np.zeros(1, np.int64), [0]),
+    ],
+)
+def test_blocks_are_quarters_of_the_chunks_in_time(starts: npt.NDArray[np.int64], blocks: list[int]) -> None:
+    """Neighbours are left out together, and a gap in the data makes no block of nearly all of it."""
+    cut = cut_of("24h", dataset({"t": pl.Series(starts).cast(pl.Datetime("ns")), "x": starts}, "t"))
+    assert cut is not None
+    assert cut.blocks.tolist() == blocks
 
 
-def test_last_partial_chunk_by_rows_is_left_out() -> None:
-    """Rows beyond the last whole chunk belong to no chunk, but to the rest."""
-    slots = chunk_slots(parse_window("2rows"), 5, None)
-    assert slots is not None
-    assert slots[0].tolist() == [0, 0, 1, 1, 2]
-    assert slots[1] == 2
+def test_blocks_without_times_are_quarters_of_the_chunks() -> None:
+    """By rows in file order."""
+    cut = cut_of("1rows", dataset({"x": np.arange(6.0)}))
+    assert cut is not None
+    assert cut.blocks.tolist() == [0, 0, 1, 2, 2, 3]
 
 
 def test_without_timestamps_there_are_only_chunks_by_rows() -> None:
@@ -146,7 +174,7 @@ def test_without_timestamps_there_are_only_chunks_by_rows() -> None:
     baseline = build_baseline(data, "m", "", [parse_window("1h"), parse_window("10rows")])
     assert baseline.windows == ("10rows",)
     assert baseline.start_ns is None
-    assert len(baseline.columns[0].chunks["10rows"].rows) == 10
+    assert len(baseline.chunks["10rows"].rows) == 10
 
 
 def test_columns_without_a_finite_value_are_left_out() -> None:

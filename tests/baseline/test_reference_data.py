@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from driftmeter.baseline.build import build_baseline
-from driftmeter.baseline.data import ColumnOptions, Dataset, read_dataset, read_datasets, to_dataset
+from driftmeter.baseline.data import ColumnOptions, Dataset, to_dataset
+from driftmeter.baseline.files import read_dataset, read_datasets
 from driftmeter.errors import BaselineError
 from driftmeter.model.columns import Column, Role
 
@@ -83,7 +84,9 @@ def test_what_is_no_time_is_refused_in_one_line(values: pl.Series, message: str)
 
 def read(path: Path, options: ColumnOptions | None = None) -> Dataset:
     """The file's rows."""
-    return read_dataset(path, options or ColumnOptions())
+    data = read_dataset(path, options or ColumnOptions())
+    assert isinstance(data, Dataset)
+    return data
 
 
 FRAME = pl.DataFrame(
@@ -189,9 +192,12 @@ def test_files_that_cannot_be_read_are_named_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_folder_is_no_file_of_rows(tmp_path: Path) -> None:
-    """A folder is refused with its name."""
-    with pytest.raises(BaselineError, match="cannot be read"):
+def test_folder_without_files_of_rows_is_refused(tmp_path: Path) -> None:
+    """Files of other endings, hidden ones and those of hidden folders are not looked at."""
+    for name in ("notes.txt", "_SUCCESS", ".rows.parquet", "_temporary/rows.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(BaselineError, match=r"a folder without files that end in \.parquet, \.csv"):
         read(tmp_path)
 
 
@@ -209,7 +215,7 @@ def test_labels_need_be_in_one_of_two_files_only(tmp_path: Path) -> None:
     """Rows to be judged often have no labels yet; features, predictions and times must be in both."""
     FRAME.write_parquet(tmp_path / "reference")
     FRAME.drop("truth", "id").write_parquet(tmp_path / "current")
-    paths = [tmp_path / "reference", tmp_path / "current"]
+    paths = [[tmp_path / "reference"], [tmp_path / "current"]]
     one, other = read_datasets(paths, ColumnOptions.of(labels=["truth"], ignore=["id"]))
     assert one.columns == other.columns
     FRAME.drop("answer").write_parquet(tmp_path / "current")

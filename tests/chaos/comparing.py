@@ -135,14 +135,12 @@ def _windows_of(model: WatchedModel) -> dict[WindowName, Counted]:
     found: dict[WindowName, Counted] = {}
     if model._scored is None:
         return found
-    tumbling = model._scored.windows._tumbling
-    tumbling._merge_panes(model.watermark_ns or 0)
-    for windows in tumbling._windows:
-        for start_ns, window in windows:
-            windows.load(start_ns)
-            counts = window.counts
+    by_time = model._scored.windows._by_time
+    by_time._merge_panes(model.watermark_ns or 0)
+    for windows in by_time._windows:
+        for start_ns, _ in windows:
+            packed = windows.count(start_ns, over=True)
             name = WindowName(model.key.model, windows.length.name, start_ns)
-            packed = None if counts is None else counts.dense(model._scored.baseline.layout).packed()  # type: ignore[union-attr]
             found[name] = Counted(int(packed.rows[0]), digest_of_counts(packed)) if packed else Counted(-1, "lost")
     return found
 

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import polars as pl
 
 from driftmeter.export.evaluated import EvaluatedWindow
+from driftmeter.methods.sequential import SEQUENTIAL
 from driftmeter.model.counts import PackedCounts
 
 _NUMBERS = ("column", "method", "rows", "value", "noise_floor", "effect", "pvalue")
-"""What follows from a window's counts alone; verdicts also depend on the order in which windows are evaluated."""
+"""What follows from a window's counts alone; verdicts and sequential detectors also depend on the order in which
+windows are evaluated, and on what each had when it was evaluated first."""
 
 
 class WindowName(NamedTuple):
@@ -43,7 +45,8 @@ class Evaluation:
     @classmethod
     def of(cls, evaluated: EvaluatedWindow) -> "Evaluation":
         """Of what the pipeline hands to the exporter."""
-        findings = evaluated.findings.select(_NUMBERS).sort("column", "method")
+        alone = evaluated.findings.filter(~pl.col("method").is_in(list(SEQUENTIAL)))
+        findings = alone.select(_NUMBERS).sort("column", "method")
         quality = evaluated.quality.drop("window_index", "revision", "baseline", strict=False).sort("column")
         name = WindowName(evaluated.key.model, evaluated.window.name, evaluated.start_ns or 0)
         rows = findings.get_column("rows").max()

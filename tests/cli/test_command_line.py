@@ -16,7 +16,8 @@ import pytest
 
 from driftmeter import __version__, cli
 from driftmeter.baseline.file import read_baseline
-from driftmeter.methods import DECIDING, METHODS
+from driftmeter.detect.units import DECIDING_KEYS, KEYS
+from driftmeter.methods import DECIDING
 from driftmeter.model.findings import FINDINGS_SCHEMA
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -91,8 +92,9 @@ def test_json_findings_have_the_documented_fields(run: Run, files: tuple[Path, P
     assert all(list(each) == list(FINDINGS_SCHEMA) for each in findings)
     order = [(each["column"], each["method"], each["window_index"]) for each in findings]
     assert order == sorted(order)
-    assert {each["method"] for each in findings} == set(METHODS)
+    assert {each["method"] for each in findings} == set(KEYS)
     assert {each["column"]: each["role"] for each in findings} == {
+        "": "model",
         "size[cm]": "feature",
         "[/red]": "feature",
         "answer": "prediction",
@@ -108,7 +110,7 @@ def test_json_findings_have_the_documented_fields(run: Run, files: tuple[Path, P
         assert datetime.fromisoformat(end) - datetime.fromisoformat(start) == timedelta(days=1)
     moved = [each["detected"] for each in findings if (each["column"], each["method"]) == ("size[cm]", DECIDING)]
     assert moved == [False, True, True, True, True]
-    other = {each["reason"] for each in findings if each["method"] != DECIDING}
+    other = {each["reason"] for each in findings if each["method"] not in DECIDING_KEYS}
     assert other == {"informing"}
 
 
@@ -301,6 +303,54 @@ def test_config_check_says_good_or_what_is_wrong(run: Run, tmp_path: Path) -> No
     ran = run("config", "check", path)
     assert ran.code == 2
     assert "there is no such baseline file" in ran.err
+
+
+def test_baseline_is_calibrated(run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Budgets with their levels, the smallest drift of each column, the level kept in the file; or what is wrong."""
+    reference, _ = files
+    out = tmp_path / "b.parquet"
+    assert run("baseline", "build", "--data", reference, "--model", "m", "--out", out, *COLUMNS).code == 0
+    before = read_baseline(out)
+    ran = run("baseline", "calibrate", out, "--window", "24h", "--false-alarms-per-week", "2")
+    assert ran.code == 0
+    for text in ("5.7 weeks", "asked per week", "window of 24h", "size[cm]", "[/red]", f"Kept the level in {out}"):
+        assert text in ran.out.replace("\n", " ")
+    assert len(read_baseline(out).levels) == 1
+    assert read_baseline(out).content_hash == before.content_hash
+    short = run("baseline", "calibrate", out, "--window", "24h", "--false-alarms-per-week", "0.1")
+    assert short.code == 2
+    assert "it supports 0.18 or more" in short.err
+    config = tmp_path / "driftmeter.yaml"
+    config.write_text(f"baseline: {{files: ['{out}']}}\ndetect: {{false_alarms_per_week: 0.1}}\n")
+    checked = run("config", "check", config)
+    assert checked.code == 2
+    assert "detect.false_alarms_per_week: 0.1 cannot be kept" in checked.err
+    config.write_text(f"baseline: {{files: ['{out}']}}\ndetect: {{false_alarms_per_week: 2}}\n")
+    assert run("config", "check", config).code == 0
+
+
+def test_segments_are_built_and_checked(run: Run, tmp_path: Path) -> None:
+    """A segment's column is no feature; the configuration is told when the baseline lacks what it asks for."""
+    out, config = tmp_path / "b.parquet", tmp_path / "driftmeter.yaml"
+    frame(1).with_columns(region=pl.col("size[cm]").round().cast(pl.Int64) % 3).write_parquet(tmp_path / "r.parquet")
+    build = ("baseline", "build", "--data", tmp_path / "r.parquet", "--model", "m", "--out", out, *COLUMNS)
+    ran = run(*build, "--window", "24h", "--segment", "region=area", "--segment-values", "2")
+    assert ran.code == 0
+    assert "3 segments: area=" in ran.out
+    built = read_baseline(out)
+    assert {label.partition("=")[0] for label in built.segments} == {"area"}
+    assert "area=other" in built.segments
+    assert not {"region", "area"} & {each.column.name for each in built.columns}
+    for segments, said in (("{area: 2}", ""), ("{area: 1}", "--segment-values 1"), ("{place: 4}", "--segment place")):
+        config.write_text(f"baseline: {{files: ['{out}']}}\nsegments: {segments}\n")
+        checked = run("config", "check", config)
+        assert checked.code == 0
+        assert said in checked.err.replace("\n", " ")
+        assert bool(said) == ("no_baseline" in checked.err.replace("\n", " "))
+    for mistake, said in (("{'a=b': 2}", "is no name of a segment"), ("{area: 0}", "segments.area")):
+        config.write_text(f"segments: {mistake}\n")
+        assert said in run("config", "check", config).err
+    assert "no column named" in run(*build, "--segment", "empty").err
 
 
 def test_config_schema_is_json(run: Run) -> None:

@@ -45,14 +45,14 @@ def test_three_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> No
     """File, number of mistakes, and for each the path in the file, what is wrong and what was given."""
     lines = mistakes(
         tmp_path,
-        "window:\n  lengths: [5m, 7x]\n  clok: data\ndetect:\n  level: 2\nbaseline:\n  learn_rows: many\n",
+        "window:\n  lengths: [5m, 7x]\n  clok: data\ndetect:\n  needed: 21\nbaseline:\n  learn_rows: many\n",
     )
     assert lines[0] == f"{tmp_path / 'driftmeter.yaml'}: 4 mistakes"
     assert lines[1].startswith("  window.lengths.1: '7x' is not a window: write a duration such as 5m, 1h or 24h, or")
     assert lines[2:-1] == [
         "  window.clok: there is no such field; check its spelling and indentation",
         "  baseline.learn_rows: Input should be a valid integer, unable to parse string as an integer (given: 'many')",
-        "  detect.level: Input should be less than 1 (given: 2)",
+        "  detect.needed: Input should be less than or equal to 20 (given: 21)",
     ]
     assert "driftmeter config schema" in lines[-1]
 
@@ -63,7 +63,8 @@ def test_three_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> No
         ("windows: {}", "windows", "there is no such field"),
         ("window: 5m", "window", "valid dictionary"),
         ("window: {lengths: 5m}", "window.lengths", "valid tuple"),
-        ("window: {lengths: [5m, 7m]}", "window.lengths.1", "7m is not a multiple of the shortest window, 5m"),
+        ("window: {lengths: [5m, 301s]}", "window.lengths.1", "301s is not a multiple of the other windows"),
+        ("window: {lengths: [24h every 5h]}", "window.lengths.0", "the length must be a multiple of the step"),
         ("window: {lengths: [7m, 7m]}", "window.lengths.1", "7m stands here twice"),
         ("window: {lengths: [367d]}", "window.lengths.0", "'367d' is too long: a window by time has at most a year"),
         ("window: {allowed_lateness: 100000d}", "window.allowed_lateness", "'100000d' is too long: a duration has at"),
@@ -137,7 +138,7 @@ def test_no_mistake_hides_another(tmp_path: Path) -> None:
         """
 ingest: {grpc: {listen: "0.0.0.0:4317"}, max_request_bytes: 1}
 attributes: {model_name: v, model_version: v, feature_prefix: x., label_prefix: x., max_columns: many}
-window: {lengths: [5m, 7m, 9x, 5m], clok: data, allowed_lateness: soon}
+window: {lengths: [5m, 301s, 9x, 5m], clok: data, allowed_lateness: soon}
 """,
     )
     assert [line.partition(": ")[0].strip() for line in lines[1:-1]] == [
@@ -161,7 +162,7 @@ window: {lengths: [5m, 7m, 9x, 5m], clok: data, allowed_lateness: soon}
         "ingest: {grpc: {listen: '0.0.0.0'}, insecure: false}",
         "ingest: {grpc: {listen: '0.0.0.0:4317'}, insecure: perhaps}",
         "ingest: {max_request_bytes: lots, max_in_flight_bytes: 2000}",
-        "window: {lengths: [5x, 7m]}",
+        "window: {lengths: [5x, 301s]}",
     ],
 )
 def test_a_mistake_makes_no_further_ones(tmp_path: Path, text: str) -> None:

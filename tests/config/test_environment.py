@@ -70,21 +70,21 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """Those of the file, of the values of variables (which are named) and of variables themselves."""
     environment = {
         "DRIFTMETER_DETECT__MIN_ROWS": "0",
-        "DRIFTMETER_WINDOW": "{lengths: [5m, 7m]}",
+        "DRIFTMETER_WINDOW": "{lengths: [5m, 301s]}",
         "DRIFTMETER_EXPORT_INTERVAL": "banana",
         "DRIFTMETER_EXPORT__INTERVAL": "[5m",
         "DRIFTMETER_BASELINE__LEARN_ROWS": "2024-13-45",
     }
     with pytest.raises(ConfigError) as caught:
-        load("detect: {level: 2}", environment, tmp_path)
+        load("detect: {needed: 21}", environment, tmp_path)
     head, *lines, _ = str(caught.value).splitlines()
     assert head == f"{tmp_path / 'driftmeter.yaml'}: 6 mistakes"
     for line, start in zip(
         lines,
         [
-            "window.lengths.1 (DRIFTMETER_WINDOW): 7m is not a multiple of the shortest window, 5m",
+            "window.lengths.1 (DRIFTMETER_WINDOW): 301s is not a multiple of the other windows",
+            "detect.needed: Input should be less than or equal to 20 (given: 21)",
             "detect.min_rows (DRIFTMETER_DETECT__MIN_ROWS): Input should be greater than or equal to 1 (given: 0)",
-            "detect.level: Input should be less than 1 (given: 2)",
             "DRIFTMETER_BASELINE__LEARN_ROWS: the value is not YAML: month must be in 1..12",
             "DRIFTMETER_EXPORT_INTERVAL: there is no such variable",
             "DRIFTMETER_EXPORT__INTERVAL: the value is not YAML: ",

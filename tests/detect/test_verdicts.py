@@ -1,20 +1,22 @@
-"""Two of the last three windows that can be judged."""
+"""Drift begins at two of the last three windows that can be judged, and goes on while one of them exceeds."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftmeter.detect.verdict import Verdicts
+from driftmeter.detect.verdict import Rule, Verdicts
 from driftmeter.errors import DamagedError
 from stored_states import again, assert_damage_is_named
+
+TWO_OF_THREE = Rule()
 
 WINDOW = st.tuples(st.booleans(), st.booleans())
 
 
-def verdicts_of(windows: str) -> str:
+def verdicts_of(windows: str, rule: Rule = TWO_OF_THREE, stride: int = 1) -> str:
     """`x` exceeds, `.` does not, `-` cannot be judged; out come `1`, `0` and `-`."""
-    made = Verdicts(1)
+    made = Verdicts(1, rule, stride)
     out = []
     for index, mark in enumerate(windows):
         verdict = made.judge(index, 0, np.array([mark == "x"]), np.array([mark != "-"]))[0]
@@ -29,26 +31,65 @@ def verdicts_of(windows: str) -> str:
         ("xx", "01"),
         ("x.x", "001"),
         ("x..x", "0000"),
-        ("xx..", "0110"),
-        ("xx.x.x.", "0111010"),
+        ("xx..", "0111"),
+        ("xx...", "01110"),
+        ("xx..x.", "011111"),
+        ("xx.x.x.", "0111111"),
         ("---", "---"),
         ("x-x", "0-1"),
         ("x--.--x", "0--0--1"),
-        ("xx-.-.", "01-1-0"),
+        ("xx-.-.-.", "01-1-1-0"),
         ("-xx", "-01"),
     ],
 )
 def test_drawn_sequences(windows: str, verdicts: str) -> None:
-    """Drift at two of the last three; windows that cannot be judged neither count nor reset."""
+    """Drift from two of the last three until none is; windows that cannot be judged neither count nor reset."""
     assert verdicts_of(windows) == verdicts
 
 
+@pytest.mark.parametrize(
+    ("windows", "rule", "verdicts"),
+    [
+        ("xx..x", Rule(2, 3, 2), "01100"),
+        ("x.x..", Rule(1, 1, 1), "10100"),
+        ("xx.x...", Rule(3, 5, 2), "0001110"),
+    ],
+)
+def test_drawn_sequences_of_other_rules(windows: str, rule: Rule, verdicts: str) -> None:
+    """Other numbers of windows to begin with, to look at and to go on with."""
+    assert verdicts_of(windows, rule) == verdicts
+
+
+def test_the_verdict_on_a_window_stands_for_those_that_overlap_it() -> None:
+    """With a stride of two every second window is judged: neighbours share rows and prove nothing."""
+    assert verdicts_of("xx..", stride=2) == "0000"
+    assert verdicts_of("x.x.x", stride=2) == "00111"
+    assert verdicts_of("-x.-x-", stride=2) == "--0-0-"
+
+
+@given(st.lists(WINDOW, max_size=60), st.integers(1, 6))
+def test_windows_that_overlap_raise_no_further_alarm(windows: list[tuple[bool, bool]], stride: int) -> None:
+    """What is said of every stride-th window is what would be said of these alone; the others repeat it."""
+    text = "".join("-" if not judged else "x" if exceeds else "." for exceeds, judged in windows)
+    made = verdicts_of(text, stride=stride)
+    assert made[::stride] == verdicts_of(text[::stride])
+    standing = "-"
+    for index, verdict in enumerate(made):
+        if index % stride == 0 and verdict != "-":
+            standing = verdict
+        assert verdict == ("-" if text[index] == "-" else standing)
+
+
 @given(st.lists(WINDOW, max_size=40))
-def test_is_two_of_the_last_three_judged(windows: list[tuple[bool, bool]]) -> None:
-    """The verdict of a judged window looks at the judged windows alone."""
+def test_looks_at_the_last_three_judged(windows: list[tuple[bool, bool]]) -> None:
+    """The verdict of a judged window looks at the judged windows alone, and at the verdict before."""
     text = "".join("-" if not judged else "x" if exceeds else "." for exceeds, judged in windows)
     judged = [mark for mark in text if mark != "-"]
-    expected = [str(int(judged[max(0, i - 2) : i + 1].count("x") >= 2)) for i in range(len(judged))]
+    expected, drifts = [], False
+    for i in range(len(judged)):
+        exceeding = judged[max(0, i - 2) : i + 1].count("x")
+        drifts = exceeding >= 2 or (drifts and exceeding >= 1)
+        expected.append(str(int(drifts)))
     assert [mark for mark in verdicts_of(text) if mark != "-"] == expected
 
 

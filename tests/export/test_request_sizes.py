@@ -156,6 +156,7 @@ def test_long_labels_reach_both_receivers() -> None:
         async with receiver.listening(), _OtlpReceiver() as otlp, asyncio.timeout(60):
             sections = {
                 "interval": "1h",
+                "max_series": 100_000,
                 "scrape": {"listen": None},
                 "remote_write": {"url": receiver.url, "instance": "here", "max_samples_per_send": 100_000},
                 "otlp": {"endpoint": otlp.endpoint, "max_samples_per_send": 100_000},

@@ -23,7 +23,16 @@ from driftmeter.ingest.config import IngestConfig
 from driftmeter.ingest.door import Door
 from driftmeter.ingest.http_app import HttpApp
 from driftmeter.ingest.otlp_json import protobuf_of
-from driftmeter.journal.entries import BatchEntry, LearnedEntry, QuarantinedEntry, RowsEntry, TickEntry, decode, encode
+from driftmeter.journal.entries import (
+    BaselineEntry,
+    BatchEntry,
+    LearnedEntry,
+    QuarantinedEntry,
+    RowsEntry,
+    TickEntry,
+    decode,
+    encode,
+)
 from driftmeter.journal.frames import frame_header
 from driftmeter.journal.log import Log
 from driftmeter.journal.snapshots import read_newest, snapshot_path, write_snapshot
@@ -249,6 +258,7 @@ def _payloads(request: Request) -> Iterator[tuple[int, bytes]]:
         RowsEntry(START_NS, 4, 0, {"future": 1}, {}, batches),
         TickEntry(START_NS, revise=True),
         LearnedEntry(key, 100, START_NS),
+        BaselineEntry(b"some file", START_NS),
         QuarantinedEntry(1, 0, 4),
     )
     for entry in entries:

@@ -15,6 +15,7 @@ from driftmeter.journal.entries import (
     QUARANTINED_KIND,
     ROWS_KIND,
     TICK_KIND,
+    BaselineEntry,
     BatchEntry,
     Entry,
     LearnedEntry,
@@ -59,6 +60,7 @@ _OTHERS: st.SearchStrategy[Entry] = (
     | st.builds(LearnedEntry, st.builds(ModelKey, _NAMES, _NAMES, _NAMES), _COUNTS)
     | st.builds(QuarantinedEntry, _COUNTS, _COUNTS, _COUNTS)
     | st.builds(RetriedEntry, _COUNTS, _TIMES, _COUNTS, _COUNTS)
+    | st.builds(BaselineEntry, st.binary(max_size=99), _TIMES)
 )
 
 

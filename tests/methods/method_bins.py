@@ -37,6 +37,7 @@ def bins_frame(
             "left": borders[:-1],
             "right": borders[1:],
             "tail": np.broadcast_to(np.asarray(tail, dtype=np.float64), counts.shape),
+            "spread": np.full(counts.shape, 2.0),
         }
     )
 
@@ -73,11 +74,22 @@ def value_bins(reference: npt.NDArray[Any], observed: npt.NDArray[Any]) -> pl.Da
     return bins_frame(np.array([*expected, 0]), np.array([*inside, len(observed) - sum(inside)]))
 
 
+def with_curves(bins: pl.DataFrame) -> pl.DataFrame:
+    """One group with its running shares as the counts say by now: nan where a side has no rows."""
+    counts = bins.select(pl.col("expected", "observed").cast(pl.Float64)).to_numpy().T
+    pooled = counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        below, pooled_below = (np.cumsum(each, axis=-1) / each.sum(axis=-1, keepdims=True) for each in (counts, pooled))
+    gap = below[0] - below[1]
+    gap_before = np.concatenate([np.zeros(min(1, len(gap))), gap[:-1]])
+    return bins.with_columns(gap=pl.Series(gap), gap_before=pl.Series(gap_before), pooled=pl.Series(pooled_below))
+
+
 def number(method: str | MethodSpec, bins: pl.DataFrame, extra: str | None = None) -> float:
     """The method's number, or one of its extras, on one group."""
     spec = METHODS[method] if isinstance(method, str) else method
     expression = spec.expression if extra is None else spec.extras[extra]
-    result = bins.select(expression(*(pl.col(name) for name in spec.inputs)).alias("number"))
+    result = with_curves(bins).select(expression(*(pl.col(name) for name in spec.inputs)).alias("number"))
     assert result.schema == {"number": pl.Float64}
     assert result.height == 1
     return float(result.item())

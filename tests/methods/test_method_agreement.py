@@ -1,6 +1,8 @@
 """The methods agree with scipy, with plain numpy and with cases computed by hand."""
 
 import math
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +10,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import chi2_contingency, ks_2samp, kstwobign, norm, wasserstein_distance
+from scipy.stats import (
+    anderson_ksamp,
+    chi2_contingency,
+    cramervonmises_2samp,
+    energy_distance,
+    entropy,
+    ks_2samp,
+    kstwobign,
+    norm,
+    wasserstein_distance,
+)
 
 from methods.method_bins import Floats, bins_frame, fine_bins, number, pvalue
 
@@ -191,3 +203,151 @@ def test_wasserstein_error_is_not_bounded_by_the_smaller_share() -> None:
     assert number("wasserstein", frame) == pytest.approx(1.0)
     assert exact - 1.0 > 0.8
     assert exact - 1.0 <= number("wasserstein", frame, "error")
+
+
+@SETTINGS
+@given(two_counts())
+def test_kullback_leibler_is_scipys_entropy(counts: tuple[Counts, Counts]) -> None:
+    """The divergence is scipy's relative entropy of the counts raised by one half."""
+    theirs = float(entropy(counts[0] + 0.5, counts[1] + 0.5))
+    assert number("kullback_leibler", bins_frame(*counts)) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+def evidently_index(expected: npt.NDArray[np.generic], observed: npt.NDArray[np.generic]) -> float:
+    """Evidently's index of counts over its own bins or categories, by its documented treatment of empty shares.
+
+    https://docs.evidentlyai.com/metrics/customize_data_drift: shares per bin; empty ones become 0.0001, or a millionth
+    of the smallest other share when that is no more than 0.0001.
+    """
+    sides = []
+    for counts in (expected, observed):
+        share = np.asarray(counts, np.float64) / np.sum(counts)
+        least = np.min(share[share != 0])
+        sides.append(np.where(share == 0, least / 10**6 if least <= 0.0001 else 0.0001, share))
+    return float(np.sum((sides[0] - sides[1]) * np.log(sides[0] / sides[1])))
+
+
+def azure_index(expected: npt.NDArray[np.generic], observed: npt.NDArray[np.generic]) -> float:
+    """Azure's index of counts over its own bins or categories: every count one more, over the rows as they are.
+
+    azureml-assets, model_monitoring, data_drift_compute_metrics.
+    """
+    p, q = ((np.asarray(counts, np.float64) + 1) / np.sum(counts) for counts in (expected, observed))
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+@SETTINGS
+@given(two_counts())
+def test_stability_indices_of_others_are_their_formulas(counts: tuple[Counts, Counts]) -> None:
+    """On the same bins Evidently's and Azure's indices come out; Evidently's without bins that no side has rows in."""
+    expected, observed = counts
+    listed = expected + observed > 0
+    bins = bins_frame(*counts)
+    theirs = evidently_index(expected[listed], observed[listed])
+    assert number("population_stability_index_evidently", bins) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+    theirs = azure_index(expected, observed)
+    assert number("population_stability_index_azure", bins) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+def _cumulative_at(sample: Floats, points: Floats) -> Floats:
+    """Share of the sample at or below each point."""
+    return np.asarray(np.searchsorted(np.sort(sample), points, side="right") / len(sample))
+
+
+@SETTINGS
+@given(two_samples(), st.sampled_from([4, 32, 1024]))
+def test_cramer_von_mises_is_the_rows_within_its_bound(samples: tuple[Floats, Floats], bins: int) -> None:
+    """Anderson's sum over the rows of both sides, from which scipy's statistic comes, is within the stated error."""
+    frame = fine_bins(*samples, bins)
+    ours, error = number("cramer_von_mises", frame), number("cramer_von_mises", frame, "error")
+    both = np.concatenate(samples)
+    exact = math.sqrt(np.mean((_cumulative_at(samples[0], both) - _cumulative_at(samples[1], both)) ** 2))
+    assert abs(ours - exact) <= error + 1e-9
+    n, m = (len(sample) for sample in samples)
+    if len(np.unique(both)) == n + m:
+        theirs = cramervonmises_2samp(*samples, method="asymptotic").statistic
+        assert exact**2 * n * m / (n + m) == pytest.approx(theirs, rel=1e-9)
+
+
+def _scholz_stephens_sigma(rows: Sequence[int]) -> float:
+    """Standard deviation of the k-sample Anderson-Darling statistic without drift, Scholz and Stephens 1987, (4)."""
+    total, k = sum(rows), len(rows)
+    inverse = 1.0 / np.arange(1, total)
+    h = float(inverse.sum())
+    beyond = np.cumsum(inverse[::-1])[::-1]  # Σ over j ≥ i of 1/j, from i = 1.
+    g = float(np.sum(beyond[1:] / (total - np.arange(1, total - 1))))
+    large_h = sum(1 / n for n in rows)
+    a = (4 * g - 6) * (k - 1) + (10 - 6 * g) * large_h
+    b = (2 * g - 4) * k**2 + 8 * h * k + (2 * g - 14 * h - 4) * large_h - 8 * h + 4 * g - 6
+    c = (6 * h + 2 * g - 2) * k**2 + (4 * h - 4 * g + 6) * k + (2 * h - 6) * large_h + 4 * h
+    d = (2 * h + 6) * k**2 - 4 * h * k
+    return math.sqrt((a * total**3 + b * total**2 + c * total + d) / ((total - 1) * (total - 2) * (total - 3)))
+
+
+@SETTINGS
+@given(two_samples(), st.sampled_from([4, 32, 1024]))
+def test_anderson_darling_is_scipys_within_its_bound(samples: tuple[Floats, Floats], bins: int) -> None:
+    """The statistic of scipy, taken back to what it was before it was standardised, is within the stated error."""
+    assume(len(np.unique(np.concatenate(samples))) > 1)
+    n, m = (len(sample) for sample in samples)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # That its p-value is outside of scipy's table.
+        theirs = anderson_ksamp(samples, variant="right").statistic
+    exact = math.sqrt(max(0.0, theirs * _scholz_stephens_sigma((n, m)) + 1) * (n + m) / (n * m))
+    frame = fine_bins(*samples, bins)
+    ours, error = number("anderson_darling", frame), number("anderson_darling", frame, "error")
+    assert abs(ours - exact) <= error + 1e-6
+
+
+@SETTINGS
+@given(two_samples(), st.sampled_from([4, 32, 1024]))
+def test_energy_is_scipys_within_its_bound(samples: tuple[Floats, Floats], bins: int) -> None:
+    """The rows' own distance is within the stated error, values out of range included."""
+    frame = fine_bins(*samples, bins)
+    ours, error = number("energy", frame), number("energy", frame, "error")
+    exact = float(energy_distance(*samples))
+    assert abs(ours - exact) <= error + 1e-7 * max(1.0, exact)
+
+
+@SETTINGS
+@given(two_counts(), st.integers(0, 2**32 - 1))
+def test_energy_is_the_squared_area_between_the_curves(counts: tuple[Counts, Counts], seed: int) -> None:
+    """Inside the range it is the integral of (F - G)² of two piecewise linear curves: Simpson's rule is exact."""
+    expected, observed = counts
+    widths = np.random.default_rng(seed).exponential(size=len(expected))
+    gap = np.concatenate([[0.0], np.cumsum(expected / expected.sum() - observed / observed.sum())])
+    middle = (gap[:-1] + gap[1:]) / 2
+    area = float(np.sum(widths * (gap[:-1] ** 2 + 4 * middle**2 + gap[1:] ** 2) / 6))
+    bins = bins_frame(*counts, np.concatenate([[0.0], np.cumsum(widths)]))
+    assert number("energy", bins) == pytest.approx(math.sqrt(2 * area), rel=1e-9, abs=1e-7)
+
+
+@pytest.mark.parametrize("key", ["cramer_von_mises", "anderson_darling", "energy"])
+def test_cumulative_methods_are_exact_on_whole_numbers(key: str) -> None:
+    """A bin per value, as columns of few distinct values have it, gives the rows' own number."""
+    random = np.random.default_rng(3)
+    reference, observed = random.integers(0, 9, 700).astype(float), random.binomial(8, 0.4, 300).astype(float)
+    values = np.arange(9.0)
+    # As a baseline's edges: each value, and the next number after it.
+    edges = np.unique(np.concatenate([values, np.nextafter(values[:-1], np.inf)]))
+    counts = [np.bincount(np.searchsorted(edges, side, side="right"), minlength=18) for side in (reference, observed)]
+    frame = bins_frame(counts[0], counts[1], np.concatenate([[edges[0]], edges, [edges[-1]]]))
+    gap = _cumulative_at(reference, values) - _cumulative_at(observed, values)
+    both = np.concatenate([reference, observed])
+    below = _cumulative_at(both, values)
+    share = np.bincount(both.astype(int), minlength=9) / len(both)
+    exact = {
+        "cramer_von_mises": math.sqrt(np.sum(share * gap**2)),
+        "anderson_darling": math.sqrt(np.sum(share[:-1] * gap[:-1] ** 2 / (below * (1 - below))[:-1])),
+        "energy": float(energy_distance(reference, observed)),
+    }
+    assert number(key, frame) == pytest.approx(exact[key], rel=1e-9)
+
+
+def test_far_away_windows_are_known_to_a_factor_of_root_two_by_energy() -> None:
+    """All rows a thousand times as large, nearly at one point: the distance is the bound's upper end, √2 times ours."""
+    reference = np.random.default_rng(2).normal(100.0, 1.0, 1000)
+    frame = fine_bins(reference, reference * 1000)
+    exact = float(energy_distance(reference, reference * 1000))
+    assert exact / number("energy", frame) == pytest.approx(math.sqrt(2), rel=0.01)
+    assert exact <= number("energy", frame) + number("energy", frame, "error")

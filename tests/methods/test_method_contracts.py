@@ -16,7 +16,7 @@ from hypothesis import given, settings
 import driftmeter.methods
 from driftmeter.methods import DECIDING, METHODS, MethodSpec
 from methods import method_contract as contract
-from methods.method_bins import bins_frame, number
+from methods.method_bins import bins_frame, number, with_curves
 
 EVERY_METHOD = pytest.mark.parametrize("spec", METHODS.values(), ids=METHODS.keys())
 
@@ -97,7 +97,7 @@ def test_a_thousand_groups_in_one_query(spec: MethodSpec) -> None:
         scale = rng.choice([0, 3, 1000], p=[0.1, 0.4, 0.5])
         edges = np.cumsum(rng.random(bins + 1))
         frame = bins_frame(rng.integers(0, 50, bins), rng.integers(0, scale + 1, bins), edges, rng.random(bins))
-        groups.append(frame.with_columns(group=pl.lit(index)))
+        groups.append(with_curves(frame).with_columns(group=pl.lit(index)))
     columns = [pl.col(name) for name in spec.inputs]
     expressions = {"number": spec.expression, **spec.extras}
     together = (

@@ -9,6 +9,9 @@ import pytest
 
 from driftmeter.methods import METHODS, Bins
 from driftmeter.methods.document import page
+from driftmeter.methods.ratios import RATIOS
+from driftmeter.methods.sampled import SAMPLED
+from driftmeter.methods.sequential import SEQUENTIAL
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 
@@ -35,6 +38,32 @@ def test_every_method_has_a_section(key: str) -> None:
         assert text in section
     assert spec.reference in section
     assert not spec.numeric or f"`{spec.bins.value}`" in section
+
+
+@pytest.mark.parametrize("key", SEQUENTIAL)
+def test_every_sequential_detector_has_a_section(key: str) -> None:
+    """A section says formula, unit, threshold, beginning, cost, dangers, agreement and paper."""
+    (section,) = re.findall(rf"^## `{key}`.*?(?=^##? |\Z)", page(), re.DOTALL | re.MULTILINE)
+    spec = SEQUENTIAL[key]
+    for text in (spec.formula, spec.unit, spec.undefined, spec.cost, spec.misleads, spec.agrees_with, spec.reference):
+        assert text in section
+    assert f"above {spec.threshold:g}" in section
+
+
+@pytest.mark.parametrize("key", RATIOS)
+def test_every_ratio_has_a_section(key: str) -> None:
+    """A section says what it is a share of, and how much of it counts."""
+    (section,) = re.findall(rf"^## `{key}`.*?(?=^##? |\Z)", page(), re.DOTALL | re.MULTILINE)
+    assert ("the rows with a value" if RATIOS[key].of_values else "all rows") in section
+    assert f"{RATIOS[key].default_min_effect:g} of these rows" in section
+
+
+@pytest.mark.parametrize("key", SAMPLED)
+def test_every_method_on_samples_has_a_section(key: str) -> None:
+    """A section says formula, cost, dangers and paper."""
+    (section,) = re.findall(rf"^## `{key}`.*?(?=^##? |\Z)", page(), re.DOTALL | re.MULTILINE)
+    for text in (SAMPLED[key].formula, SAMPLED[key].cost, SAMPLED[key].misleads, SAMPLED[key].reference):
+        assert text in section
 
 
 def test_every_grouping_is_explained() -> None:

@@ -9,7 +9,7 @@ from driftmeter.errors import DamagedError
 from driftmeter.model.bins import CategoryBins
 from driftmeter.model.counts import Counts, PackedCounts, stack
 from driftmeter.summary.fold import fold
-from rows import assert_same_counts, layout_of, record_batch
+from rows import assert_same_counts, layout_of, predictions
 
 LAYOUT = layout_of({"x": [0.0, 1.0, 2.0], "c": CategoryBins(("a", "b"))}, 0.3)
 
@@ -17,8 +17,8 @@ LAYOUT = layout_of({"x": [0.0, 1.0, 2.0], "c": CategoryBins(("a", "b"))}, 0.3)
 def some_counts(windows: int = 1) -> Counts:
     """Counts of a few rows in some windows."""
     counts = Counts.zeros(LAYOUT, windows)
-    batch = record_batch({"x": [-5.0, 0.1, None, 1e300, 2.0], "c": ["a", "new", None, "b", "a"]})
-    fold(LAYOUT, batch, np.arange(5, dtype=np.int32) % windows, counts)
+    batch = predictions(range(5), {"x": [-5.0, 0.1, None, 1e300, 2.0], "c": ["a", "new", None, "b", "a"]})
+    fold(LAYOUT, batch.rows, np.arange(5, dtype=np.int32) % windows, counts)
     return counts
 
 
@@ -89,7 +89,7 @@ def test_other_trees_are_damaged(kind: type[Counts] | type[PackedCounts], tree: 
         kind.from_state(tree, LAYOUT)
 
 
-@pytest.mark.parametrize("name", ["rows", "bins", "tallies", "sums", "extremes"])
+@pytest.mark.parametrize("name", ["rows", "bins", "tallies", "sums", "extremes", "newest", "dropped", "content_ends"])
 def test_dense_counts_of_another_shape_are_damaged(name: str) -> None:
     """Each array has to be there, with its type and shape."""
     tree = some_counts().state()
@@ -102,7 +102,7 @@ def test_dense_counts_of_another_shape_are_damaged(name: str) -> None:
             Counts.from_state(broken, LAYOUT)
 
 
-@pytest.mark.parametrize("name", ["rows", "places", "bins", "tallies", "digit_places", "digits", "extremes"])
+@pytest.mark.parametrize("name", [name for name, each in some_counts().packed().state().items() if each.size])
 def test_packed_counts_of_another_shape_are_damaged(name: str) -> None:
     """Each array has to be there, with its type and shape."""
     tree = some_counts().packed().state()
@@ -127,3 +127,21 @@ def test_places_outside_or_out_of_order_are_damaged(name: str, change: str) -> N
         places[-1] = places[-2] if change == "twice" else 2**31
     with pytest.raises(DamagedError):
         PackedCounts.from_state(tree | {name: places}, LAYOUT)
+
+
+@pytest.mark.parametrize("change", ["descending", "twice", "other windows", "too many"])
+def test_contents_out_of_order_are_damaged(change: str) -> None:
+    """Hashes of a window ascend, are as many as their counts, and no more than are kept."""
+    tree = some_counts(2).state()
+    if change == "descending":
+        tree["content_hashes"] = tree["content_hashes"][::-1].copy()
+    elif change == "twice":
+        tree["content_hashes"][1] = tree["content_hashes"][0]
+    elif change == "other windows":
+        tree["content_ends"] = tree["content_ends"] + 1
+    else:
+        tree["content_hashes"] = np.arange(3_000, dtype=np.uint64)
+        tree["content_rows"] = np.ones(3_000, np.uint64)
+        tree["content_ends"] = np.array([0, 3_000])
+    with pytest.raises(DamagedError):
+        Counts.from_state(tree, LAYOUT)

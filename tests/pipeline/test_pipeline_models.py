@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftmeter.baseline.learning import Learning
+from driftmeter.methods.sampled import SAMPLED
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.columns import Role
 from driftmeter.model.request import Request, Signal
@@ -134,7 +135,7 @@ def test_new_feature_is_said_once_and_not_compared(logged: list[logging.LogRecor
         watched.send([{**row, "weight": 1.5} for row in rows_like(1, 50)])
     watched.pipeline.drain()
     (window,) = watched.windows_of()
-    assert set(window.findings["column"]) == {"size", "colour"}
+    assert set(window.findings["column"]) == {"size", "colour", ""}
     assert said(logged, "column without a baseline") == [{"model": "prices", "version": "", "column": "feature.weight"}]
 
 
@@ -216,7 +217,7 @@ def test_flood_of_feature_names_is_bounded() -> None:
     assert len(columns) == 500
     watched.pipeline.drain()
     (window,) = watched.windows_of("flood")
-    assert window.findings["column"].n_unique() == 500
+    assert window.findings.filter(pl.col("column") != "")["column"].n_unique() == 500
     watched.assert_ledger_holds()
 
 
@@ -307,7 +308,8 @@ def test_how_rows_are_cut_into_requests_does_not_matter(seed: int, cuts: list[in
         watched.pipeline.drain()
         assert sum(quality_of(each, "size")["rows"] for each in watched.evaluated) == 800
     expected, actual = (pl.concat([each.findings for each in watched.evaluated]) for watched in (whole, cut))
-    counted = pl.col("method") != "wasserstein"  # Its sums of distances depend on the order of adding.
+    # Sums of distances depend on the order of adding, samples on the spans' ids, which follow the order here.
+    counted = ~pl.col("method").is_in(["wasserstein", *SAMPLED])
     assert actual.filter(counted).equals(expected.filter(counted))
 
 

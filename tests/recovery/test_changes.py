@@ -48,7 +48,7 @@ def test_another_baseline_gives_up_open_windows_and_nothing_else(
         it.close_all_windows()
         rows = {
             key.model: int(window.quality["rows"][0])
-            for ((key, length, _), _), window in it.seen.evaluated.items()
+            for ((key, length, *_), _), window in it.seen.evaluated.items()
             if length == "5m"
         }
     assert rows == {"prices": 10 if snapshot else 20, "delays": 20}
@@ -92,6 +92,20 @@ def test_other_lengths_begin_anew(tmp_path: Path, lengths: list[str]) -> None:
         send(it, 0, "prices")
         send(it, 100, "prices")
         assert (it.rows("counted"), it.rows("duplicate")) == (20, 10)
+
+
+def test_other_lengths_of_one_model_leave_the_others_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An entry of `models` is changed: the open windows of its models are given up, those of others go on."""
+    with Restarting(CONFIG, BASELINES, tmp_path) as it:
+        send(it, 0, "prices", "delays")
+        it.snapshot()
+        it.config = {**CONFIG, "models": [{"model": "price*", "window": {"lengths": ["5m every 1m"]}}]}
+        with caplog.at_level(logging.WARNING):
+            it.restart()
+        assert caplog.text.count("its open windows are given up") == 1
+        it.close_all_windows()
+        rows = {key.model for (key, length, *_), _ in it.seen.evaluated if length == "5m"}
+    assert rows == {"delays"}
 
 
 def test_without_a_directory_a_restart_begins_anew() -> None:

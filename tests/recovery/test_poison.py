@@ -19,9 +19,9 @@ from driftmeter.model.receipt import Receipt
 from driftmeter.model.request import Request
 from driftmeter.summary import fold as fold_module
 from driftmeter.watched import WatchedModel
-from driftmeter.window import by_rows, tumbling
+from driftmeter.window import by_rows, by_time
+from driftmeter.window.by_time import TimeWindows
 from driftmeter.window.seen import SeenSpans
-from driftmeter.window.tumbling import TumblingWindows
 from driftmeter.window.windows import ModelWindows
 from faulty_files import Fault, Operation
 from restarting import Restarting
@@ -95,7 +95,7 @@ def sizes(it: Restarting) -> dict[str, int]:
 def poison_fold(patch: pytest.MonkeyPatch, *, late: bool) -> None:
     """Folding fails wherever windows do it."""
     folding = failing(fold_module.fold, fold_of_poison, late=late)
-    patch.setattr(tumbling, "fold", folding)
+    patch.setattr(by_time, "fold", folding)
     patch.setattr(by_rows, "fold", folding)
 
 
@@ -114,7 +114,7 @@ def poison_second_fold(patch: pytest.MonkeyPatch) -> None:
         return fold_of_poison(layout) and len(calls) % 2 == 0
 
     folding = failing(fold_module.fold, second)
-    patch.setattr(tumbling, "fold", folding)
+    patch.setattr(by_time, "fold", folding)
     patch.setattr(by_rows, "fold", folding)
 
 
@@ -406,8 +406,8 @@ def test_windows_that_do_not_close_are_counted_and_closed_later(tmp_path: Path, 
     """A fault in closing windows neither refuses the rows that were counted nor keeps windows closed for ever."""
     with Restarting(CONFIG, BASELINES, tmp_path) as it:
         with pytest.MonkeyPatch.context() as patch:
-            broken = failing(getattr(TumblingWindows, name), lambda *_: True, late=late)
-            patch.setattr(TumblingWindows, name, broken)
+            broken = failing(getattr(TimeWindows, name), lambda *_: True, late=late)
+            patch.setattr(TimeWindows, name, broken)
             (receipt,) = it.take(request(0, GOOD, minutes=1))
             assert receipt.rejected_spans == 0
             it.tick(400)
@@ -429,12 +429,12 @@ def test_windows_that_cannot_be_judged_stop_nothing(tmp_path: Path, during_repla
             it.tick(400)
             if during_replay:
                 it.restart()
-            assert {key.model for (key, _, _), _ in it.seen.evaluated} == {GOOD}
+            assert {key.model for (key, *_), _ in it.seen.evaluated} == {GOOD}
             assert it.telemetry.internal_errors.value() > 0
         assert it.rows("counted") == 12
         if during_replay:
             it.restart()
-            assert {key.model for (key, _, _), _ in it.seen.evaluated} == {GOOD, POISON}
+            assert {key.model for (key, *_), _ in it.seen.evaluated} == {GOOD, POISON}
         it.take(request(100, POISON))
         it.assert_ledger_holds()
 

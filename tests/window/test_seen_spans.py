@@ -22,7 +22,7 @@ from driftmeter.window.seen import SeenSpans, Undo
 from rows import HOUR_NS, predictions
 
 MIB = 1024 * 1024
-HORIZON = Horizon((KEY_PANE_NS,), HOUR_NS)
+HORIZON = Horizon(((KEY_PANE_NS, KEY_PANE_NS),), HOUR_NS)
 Span = tuple[int, int, int]
 """Pane, key, rows."""
 
@@ -107,7 +107,7 @@ def test_many_keys_grow_exactly(pattern: str) -> None:
 def test_sparse_traffic_takes_few_blobs_and_little_memory() -> None:
     """A few keys a pane for two days: sorted together, in blobs that are worth one."""
     blobs = MemoryBlobs()
-    seen = SeenSpans(blobs, Horizon((KEY_PANE_NS,), 48 * HOUR_NS))
+    seen = SeenSpans(blobs, Horizon(((KEY_PANE_NS, KEY_PANE_NS),), 48 * HOUR_NS))
     for pane in range(576):
         assert fresh_of(seen, [(pane, 1000 * pane + number, 1) for number in range(100)]) == [True] * 100
         seen.retire(pane * KEY_PANE_NS)

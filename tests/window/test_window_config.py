@@ -21,10 +21,55 @@ from rows import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
     ],
 )
 def test_windows_are_read_as_written(text: str, length_ns: int, rows: int) -> None:
-    """Durations and numbers of rows, with the text as name."""
+    """Durations and numbers of rows, with the text as name; one begins where the other ends."""
     window = parse_window(text)
-    assert window == (text.strip(), length_ns, rows)
+    assert window == (text.strip(), length_ns, rows, length_ns, rows)
     assert window.by_rows == (rows > 0)
+    assert (window.overlap, window.disjoint) == (1, window)
+
+
+@pytest.mark.parametrize(
+    ("text", "length_ns", "rows", "hop_ns", "hop_rows", "overlap", "disjoint"),
+    [
+        ("24h every 1h", DAY_NS, 0, HOUR_NS, 0, 24, "24h"),
+        (" 1d  every  5m ", DAY_NS, 0, 5 * MINUTE_NS, 0, 288, "1d"),
+        ("1h every 60m", HOUR_NS, 0, HOUR_NS, 0, 1, "1h every 60m"),
+        ("5000rows every 1000rows", 0, 5000, 0, 1000, 5, "5000rows"),
+    ],
+)
+def test_windows_that_overlap_are_read_as_written(  # noqa: PLR0913 - what a window is made of.
+    text: str, length_ns: int, rows: int, hop_ns: int, hop_rows: int, overlap: int, disjoint: str
+) -> None:
+    """A length and a step; a baseline is cut into windows of that length that do not overlap."""
+    window = parse_window(text)
+    assert window == (text.strip(), length_ns, rows, hop_ns, hop_rows)
+    assert window.overlap == overlap
+    assert window.disjoint == (disjoint, length_ns, rows, length_ns, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("24h every", "is not a window"),
+        ("every 1h", "is not a window"),
+        ("24h every 1x", "is not a window"),
+        ("24hevery1h", "is not a window"),
+        ("24h every 1h every 5m", "is not a window"),
+        ("24h every 5h", "multiple of the step"),
+        ("1h every 24h", "multiple of the step"),
+        ("24h every 100rows", "multiple of the step"),
+        ("100rows every 1h", "multiple of the step"),
+        ("100rows every 30rows", "multiple of the step"),
+        ("24h every 4m", "at most 288"),
+        ("289rows every 1rows", "at most 288"),
+        ("367d every 1d", "too long"),
+    ],
+)
+def test_steps_that_do_not_fit_are_refused(text: str, words: str) -> None:
+    """The message says what would be right."""
+    with pytest.raises(ConfigError, match=words) as caught:
+        parse_window(text)
+    assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -64,16 +109,23 @@ def test_durations_take_no_rows() -> None:
     ("lengths", "message"),
     [
         ((), "at least 1"),
-        (("5m", "7m"), "7m is not a multiple of the shortest window, 5m"),
+        (("5m", "301s"), "301s is not a multiple of the other windows, nor of a 60th of them"),
+        (("24h every 1h", "3601s"), "3601s is not a multiple of the other windows"),
         (("5m", " 5m"), "5m stands here twice"),
         (("5m", "367d"), "too long"),
         (("5x",), "not a window"),
     ],
 )
 def test_lengths_that_do_not_fit_together_are_refused(lengths: tuple[str, ...], message: str) -> None:
-    """Longer windows are sums of the shortest one's panes, so they must be multiples of it."""
+    """Windows are sums of panes, so they must be multiples of one, and not of too small a one."""
     with pytest.raises(ValidationError, match=message):
         WindowConfig(lengths=lengths)
+
+
+@pytest.mark.parametrize("lengths", [("5m", "7m"), ("45m every 15m", "1h every 20m"), ("90s", "1m", "24h every 30m")])
+def test_lengths_need_only_a_common_part(lengths: tuple[str, ...]) -> None:
+    """What they are all multiples of need not be one of them."""
+    assert [window.name for window in WindowConfig(lengths=lengths).parsed] == list(lengths)
 
 
 def test_lengths_by_rows_stand_beside_those_by_time() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,10 +12,11 @@ from driftmeter.model.blobs import MemoryBlobs
 from driftmeter.model.counts import Counts
 from driftmeter.model.predictions import Predictions
 from driftmeter.summary.fold import fold
+from driftmeter.window import by_time
 from driftmeter.window.config import WindowConfig
 from driftmeter.window.seen import SeenSpans
 from driftmeter.window.windows import ModelWindows
-from rows import ONE_COLUMN, SECOND_NS, assert_same_counts, predictions, record_batch
+from rows import ONE_COLUMN, SECOND_NS, assert_same_counts, predictions
 
 Row = tuple[int, float]
 """Time in seconds and value."""
@@ -50,28 +52,45 @@ def final_counts(
     return final, late
 
 
-def by_hand(rows: Sequence[Row], lengths: dict[str, int]) -> dict[tuple[str, int], Counts]:
-    """The same by sorting rows into windows one by one."""
-    members: dict[tuple[str, int], list[float]] = {}
+def by_hand(rows: Sequence[Row], lengths: dict[str, tuple[int, int]]) -> dict[tuple[str, int], Counts]:
+    """The same by sorting rows into windows one by one, but for those that would end after a step with the newest."""
+    newest = max(time for time, _ in rows)
+    members: dict[tuple[str, int], list[Row]] = {}
     for time, value in rows:
-        for name, seconds in lengths.items():
-            members.setdefault((name, time // seconds * seconds), []).append(float(value))
+        for name, (seconds, hop) in lengths.items():
+            for start in range(-seconds, newest + 1, hop):
+                if start <= time < start + seconds <= newest // hop * hop + hop:
+                    members.setdefault((name, start), []).append((time, float(value)))
     counts = {}
-    for key, values in members.items():
+    for key, part in members.items():
         counts[key] = Counts.zeros(ONE_COLUMN)
-        fold(ONE_COLUMN, record_batch({"x": values}), np.zeros(len(values), np.int32), counts[key])
+        batch = predictions([time * SECOND_NS for time, _ in part], {"x": [value for _, value in part]})
+        fold(ONE_COLUMN, batch.rows, np.zeros(len(part), np.int32), counts[key])
     return counts
 
 
-@settings(max_examples=150, deadline=None)
+LENGTHS = {
+    "apart": {"1m": (60, 60), "3m": (180, 180), "6m": (360, 360)},
+    "overlapping": {"1m": (60, 60), "3m every 1m": (180, 60), "6m": (360, 360), "4m every 40s": (240, 40)},
+}
+"""Length and step in seconds, by name."""
+
+
+@pytest.mark.parametrize("at_a_time", [16_000_000, 1])
+@pytest.mark.parametrize("kind", LENGTHS)
+@settings(max_examples=75, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, LATENESS_SECONDS), st.integers(-1, 4)), min_size=1, max_size=60), st.data())
-def test_any_order_and_batching_within_lateness_counts_the_same(rows: list[Row], data: st.DataObject) -> None:
+def test_any_order_and_batching_within_lateness_counts_the_same(
+    kind: str, at_a_time: int, rows: list[Row], data: st.DataObject
+) -> None:
     """Shuffled and cut into batches anywhere, rows within the lateness give exactly their windows."""
     shuffled = data.draw(st.permutations(rows))
     cuts = sorted(data.draw(st.lists(st.integers(1, len(rows)), max_size=8)))
     batches = [shuffled[first:last] for first, last in zip([0, *cuts], [*cuts, len(rows)], strict=True) if first < last]
-    final, late = final_counts(batches, ("1m", "3m", "6m"))
-    expected = by_hand(rows, {"1m": 60, "3m": 180, "6m": 360})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_time, "_CELLS_AT_A_TIME", at_a_time)
+        final, late = final_counts(batches, tuple(LENGTHS[kind]))
+    expected = by_hand(rows, LENGTHS[kind])
     assert late == 0
     assert final.keys() == expected.keys()
     for key, counts in expected.items():
@@ -123,7 +142,7 @@ def test_spans_sent_again_in_any_order_and_batching_count_once(rows: list[Row], 
                 seen.forget(windows.watermark.value_ns)
                 due += windows.tick(0, revise=True)
         final |= {(each.window.name, (each.start_ns or 0) // SECOND_NS): each.counts.dense(ONE_COLUMN) for each in due}
-    expected = by_hand(rows, {"1m": 60, "3m": 180, "6m": 360})
+    expected = by_hand(rows, LENGTHS["apart"])
     assert duplicates == len(again)
     assert final.keys() == expected.keys()
     for key, counts in expected.items():

@@ -136,7 +136,10 @@ def test_keys_and_counts_that_cannot_be_read_do_not_stop_snapshots(tmp_path: Pat
     tree: Any = {"windows": windows.state(), "seen": seen.state()}
     store.sync()
     store.release(other)
-    (keys,), counts = tree["seen"]["runs"]["blobs"].tolist(), tree["windows"]["by_time"]["windows"][0]["blobs"].tolist()
+    (keys,), counts = (
+        tree["seen"]["runs"]["blobs"].tolist(),
+        tree["windows"]["by_time"]["windows"][0]["parts"]["blobs"].tolist(),
+    )
     (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())
     for _, offset, _ in (keys, counts[0]):
@@ -148,5 +151,5 @@ def test_keys_and_counts_that_cannot_be_read_do_not_stop_snapshots(tmp_path: Pat
     for _ in range(2):
         tree = {"windows": windows.state(), "seen": seen.state()}
     assert tree["seen"]["runs"]["blobs"].tolist() == [keys]
-    assert tree["windows"]["by_time"]["windows"][0]["blobs"].tolist()[0] == counts[0]
+    assert tree["windows"]["by_time"]["windows"][0]["parts"]["blobs"].tolist()[0] == counts[0]
     assert seen.admit(batch_of(1)).duplicates == SPANS

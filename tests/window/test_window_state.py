@@ -14,6 +14,7 @@ from driftmeter.model.blobs import BlobRef, MemoryBlobs
 from driftmeter.model.bundle import Tree, pack, unpack
 from driftmeter.model.counts import Counts, PackedCounts
 from driftmeter.model.window_counts import WindowCounts
+from driftmeter.window import by_time
 from driftmeter.window.config import WindowConfig
 from driftmeter.window.windows import ModelWindows
 from rows import ONE_COLUMN, SECOND_NS, predictions
@@ -21,6 +22,7 @@ from rows import ONE_COLUMN, SECOND_NS, predictions
 CONFIG = WindowConfig(
     lengths=("1m", "3m", "7rows"), out_of_orderness="10s", allowed_lateness="5m", idle_after="30s", max_future="5m"
 )
+OVERLAPPING = CONFIG.model_copy(update={"lengths": ("1m", "3m every 90s", "4m every 1m", "3rows", "6rows every 2rows")})
 Step = tuple[str, Any]
 Seen = list[tuple[Any, ...]]
 
@@ -75,25 +77,31 @@ def run(config: WindowConfig, steps: Sequence[Step], *, restarts: bool, idle_tic
     return seen + told(windows.drain(everything=True)), late
 
 
+@pytest.mark.parametrize("at_a_time", [16_000_000, 1])
+@pytest.mark.parametrize("config", [CONFIG, OVERLAPPING])
 @pytest.mark.parametrize("clock", ["wall", "data"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(steps=STEPS)
-def test_restarts_make_no_difference(clock: str, steps: list[Step]) -> None:
+def test_restarts_make_no_difference(clock: str, config: WindowConfig, at_a_time: int, steps: list[Step]) -> None:
     """State taken, and restored, at any moments: the same windows with the same counts, indices and revisions."""
-    config = CONFIG.model_copy(update={"clock": clock})
-    assert run(config, steps, restarts=True) == run(config, steps, restarts=False)
+    config = config.model_copy(update={"clock": clock})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_time, "_CELLS_AT_A_TIME", at_a_time)
+        assert run(config, steps, restarts=True) == run(config, steps, restarts=False)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("config", [CONFIG, OVERLAPPING])
+@settings(max_examples=100, deadline=None)
 @given(steps=STEPS)
-def test_ticks_without_revisions_make_no_difference(steps: list[Step]) -> None:
+def test_ticks_without_revisions_make_no_difference(config: WindowConfig, steps: list[Step]) -> None:
     """Batches with the same clock readings: the same windows and late rows, whatever ticks there were in between.
 
     A window that is told by a tick may so be told before others, but not before earlier revisions of its own.
     """
-    with_ticks, late = run(CONFIG, steps, restarts=False)
-    without, late_without = run(CONFIG, steps, restarts=False, idle_ticks=False)
-    for name in CONFIG.lengths:
+    steps = [*steps, ("pass", 2_000), ("tick", True)]
+    with_ticks, late = run(config, steps, restarts=False)
+    without, late_without = run(config, steps, restarts=False, idle_ticks=False)
+    for name in config.lengths:
         starts = {each[2] for each in with_ticks + without if each[0] == name}
         for start in starts:
             expected = [each for each in with_ticks if (each[0], each[2]) == (name, start)]
@@ -101,11 +109,12 @@ def test_ticks_without_revisions_make_no_difference(steps: list[Step]) -> None:
     assert late_without == late
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("config", [CONFIG, OVERLAPPING])
+@settings(max_examples=100, deadline=None)
 @given(steps=STEPS, jumps=st.lists(st.integers(-500, 500), min_size=25, max_size=25))
-def test_ticks_that_do_nothing_need_not_be_replayed(steps: list[Step], jumps: list[int]) -> None:
+def test_ticks_that_do_nothing_need_not_be_replayed(config: WindowConfig, steps: list[Step], jumps: list[int]) -> None:
     """By a clock that jumps: rows, and the ticks that told windows or moved the watermark, give the same again."""
-    windows = ModelWindows(ONE_COLUMN, CONFIG)
+    windows = ModelWindows(ONE_COLUMN, config)
     inputs: list[tuple[Any, ...]] = []
     now, outputs = 10_000, list[tuple[Seen, int]]()
     for (what, how), jump in zip(steps, jumps, strict=False):
@@ -121,7 +130,7 @@ def test_ticks_that_do_nothing_need_not_be_replayed(steps: list[Step], jumps: li
             if due or windows.watermark.value_ns != before:
                 inputs.append((how, now))
                 outputs.append((told(due), 0))
-    again = ModelWindows(ONE_COLUMN, CONFIG)
+    again = ModelWindows(ONE_COLUMN, config)
     for (what, now), (expected, late) in zip(inputs, outputs, strict=True):
         if isinstance(what, bool):
             assert told(again.tick(now * SECOND_NS, revise=what)) == expected
@@ -175,13 +184,32 @@ def test_damaged_blob_costs_its_window_alone(caplog: pytest.LogCaptureFixture) -
     windows.add(predictions([1, 2], {"x": [1.5, 1.5]}), 0)
     with caplog.at_level(logging.ERROR):
         assert windows.tick(0, revise=True) == []
-    assert caplog.messages == ["counts of a window are lost: late rows do not change what was said of it"]
+    assert caplog.messages == ["counts of a window are lost: nothing more is said of it"]
     windows.restore(through_bytes(windows.state()))
     windows.add(predictions([3], {"x": [1.5]}), 0)
     assert windows.tick(0, revise=True) == []
     assert [(each.start_ns, int(each.counts.rows[0])) for each in windows.drain(everything=True)] == [
         (60 * SECOND_NS, 1)
     ]
+
+
+def test_damaged_part_costs_the_windows_that_have_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Of windows that overlap, those with the lost part are not told; it is said once, and the others go on."""
+    blobs = MemoryBlobs()
+    config = CONFIG.model_copy(update={"clock": "data", "lengths": ("3m every 1m",)})
+    windows = ModelWindows(ONE_COLUMN, config, blobs)
+    windows.add(predictions([0, 60 * SECOND_NS, 130 * SECOND_NS], {"x": [1.5] * 3}), 0)
+    windows.spill()
+    first = min(blobs._blobs)
+    blobs._blobs[first] = b"damaged"
+    with caplog.at_level(logging.ERROR):
+        _, due = windows.add(predictions([500 * SECOND_NS], {"x": [1.5]}), 0)
+    assert [(each.start_ns, int(each.counts.rows[0])) for each in due] == [
+        (60 * SECOND_NS, 2),
+        (120 * SECOND_NS, 1),
+    ]
+    assert caplog.messages == ["counts of a window are lost: nothing more is said of it"]
+    assert windows.tick(0, revise=True) == []
 
 
 class _Unreadable(MemoryBlobs):
@@ -211,16 +239,18 @@ def test_windows_wait_for_blobs_that_cannot_be_read_now() -> None:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_state_with_a_part_exchanged_is_damaged_or_a_state(data: st.DataObject) -> None:
     """Whatever stands in place of a part of the state, restoring it works or says that it is damaged."""
     blobs = MemoryBlobs()
-    windows = ModelWindows(ONE_COLUMN, CONFIG, blobs)
+    windows = ModelWindows(ONE_COLUMN, OVERLAPPING, blobs)
     for second in (0, 100, 50, 200):
         windows.add(predictions([second * SECOND_NS], {"x": [0.5]}), second * SECOND_NS)
     tree = windows.state()
-    parts = [tree, tree["by_time"], tree["by_time"]["windows"][0], tree["by_time"]["counts"][0], tree["by_rows"][0]]
+    by_time, by_rows = tree["by_time"], tree["by_rows"]
+    kept = by_time["windows"][1]
+    parts = [tree, by_time, kept, kept["parts"], by_time["counts"][0], *by_rows, by_rows[1]["full"][0]]
     part = parts[data.draw(st.integers(0, len(parts) - 1))]
     odd: list[Any] = [
         None,
@@ -236,7 +266,7 @@ def test_state_with_a_part_exchanged_is_damaged_or_a_state(data: st.DataObject) 
     ]
     part[data.draw(st.sampled_from(sorted(part)))] = odd[data.draw(st.integers(0, len(odd) - 1))]
     try:
-        ModelWindows(ONE_COLUMN, CONFIG, blobs).restore(tree)
+        ModelWindows(ONE_COLUMN, OVERLAPPING, blobs).restore(tree)
     except DamagedError:
         return
 

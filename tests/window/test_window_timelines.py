@@ -11,6 +11,7 @@ import pytest
 
 from driftmeter.model.counts import Tally
 from driftmeter.model.window_counts import WindowCounts
+from driftmeter.window import by_time
 from driftmeter.window.config import WindowConfig
 from driftmeter.window.windows import ModelWindows
 from rows import ONE_COLUMN, SECOND_NS, predictions
@@ -233,6 +234,95 @@ def test_row_that_no_window_by_time_takes_is_late_for_windows_by_rows_too() -> N
     assert line.rows(0) == []
     assert line.late == 1
     assert line.rows(10_002) == [("3rows", 10_000, 0, 0, 3)]
+
+
+OVERLAPPING = CONFIG.model_copy(update={"lengths": ("3m every 1m",)})
+"""Windows of three minutes, one each minute:
+
+    -120     -60      0        60       120      180      240
+    |------------3m------------|
+             |------------3m------------|
+                      |------------3m------------|
+"""
+
+
+def test_each_row_is_in_every_window_that_covers_it() -> None:
+    """A window a minute, each evaluated when the watermark has passed its own end, and none without rows."""
+    line = Timeline(OVERLAPPING)
+    assert line.rows(5) == []
+    assert line.rows(65) == []
+    assert line.rows(70) == [("3m every 1m", -120, 0, 0, 1)]
+    assert line.rows(135) == [("3m every 1m", -60, 1, 0, 3)]
+    assert line.rows(200, 500) == [
+        ("3m every 1m", 0, 2, 0, 4),
+        ("3m every 1m", 60, 3, 0, 4),
+        ("3m every 1m", 120, 4, 0, 2),
+        ("3m every 1m", 180, 5, 0, 1),
+    ]
+    assert line.rows(1000) == [("3m every 1m", start, index, 0, 1) for index, start in ((6, 360), (7, 420), (8, 480))]
+
+
+def test_late_row_revises_every_window_that_covers_it() -> None:
+    """Those that were evaluated are told again, once each; the others count the row when they are due."""
+    line = Timeline(OVERLAPPING)
+    assert line.rows(5, 65, 125) == [("3m every 1m", -120, 0, 0, 1)]
+    assert line.rows(135) == [("3m every 1m", -60, 1, 0, 2)]
+    assert line.rows(7, 70) == []
+    assert line.tick(revise=False) == []
+    assert line.tick(revise=True) == [("3m every 1m", -120, 0, 1, 2), ("3m every 1m", -60, 1, 1, 4)]
+    assert line.tick(revise=True) == []
+    assert line.rows(190) == [("3m every 1m", 0, 2, 0, 6)]
+
+
+def test_rows_are_late_when_the_last_window_that_covers_them_is() -> None:
+    """A row at 65 is in windows that end at 120, 180 and 240: it is late 300 seconds after the last of these."""
+    line = Timeline(OVERLAPPING)
+    line.rows(5)
+    line.rows(240 + 300 + 9)
+    assert line.rows(65) == [("3m every 1m", 60, 3, 0, 1)]
+    assert line.late == 0
+    line.rows(240 + 300 + 10)
+    line.rows(119)
+    assert line.late == 1
+
+
+def test_windows_that_overlap_are_closed_by_the_clock() -> None:
+    """Of a model that falls silent, each window is evaluated when the clock has passed its own end."""
+    line = Timeline(OVERLAPPING.model_copy(update={"clock": "wall"}))
+    line.rows(5, now=6)
+    assert line.tick(now=69) == []
+    assert line.tick(now=70) == [("3m every 1m", -120, 0, 0, 1)]
+    assert line.tick(now=190) == [("3m every 1m", -60, 1, 0, 1), ("3m every 1m", 0, 2, 0, 1)]
+    assert line.tick(now=10_000) == []
+
+
+def test_draining_tells_no_window_that_ends_after_the_newest_rows() -> None:
+    """Of windows that overlap and are not over, only that with the newest rows is told: the others have fewer."""
+    line = Timeline(OVERLAPPING)
+    line.rows(5, 65)
+    assert line.drain() == [("3m every 1m", -120, 0, 0, 1), ("3m every 1m", -60, 1, 0, 2)]
+    assert line.drain() == []
+
+
+def test_few_windows_that_overlap_are_added_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a gap the first windows are told before revisions, the others one by one, and none is forgotten untold."""
+    monkeypatch.setattr(by_time, "_CELLS_AT_A_TIME", 1)
+    line = Timeline(OVERLAPPING)
+    line.rows(5)
+    assert line.rows(500) == [("3m every 1m", -120, 0, 0, 1)]
+    assert line.tick() == [("3m every 1m", -60, 1, 0, 1)]
+    assert line.tick(revise=True) == [("3m every 1m", 0, 2, 0, 1)]
+    assert line.tick(revise=True) == []
+    assert line.rows(400) == [("3m every 1m", 240, 3, 0, 1)]
+    assert line.tick() == [("3m every 1m", 300, 4, 0, 1)]
+    assert line.rows(401) == []
+    assert line.rows(670) == [("3m every 1m", 360, 5, 0, 3)]
+    assert [each for _ in range(5) for each in line.tick(revise=True)] == [
+        ("3m every 1m", 420, 6, 0, 1),
+        ("3m every 1m", 480, 7, 0, 1),
+        ("3m every 1m", 240, 3, 1, 2),
+        ("3m every 1m", 300, 4, 1, 2),
+    ]
 
 
 @pytest.mark.parametrize("everything", [True, False])

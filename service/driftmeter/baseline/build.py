@@ -1,7 +1,10 @@
 """Reference rows to a baseline."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,124 +12,252 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from driftmeter.baseline.chunks import chunk_slots, chunk_statistics
-from driftmeter.baseline.data import Dataset
-from driftmeter.baseline.edges import category_bins, numeric_bins
+from driftmeter.baseline.chunks import EXPECTATIONS, ColumnChunks, Cut, chunk_tables, column_chunks, cut_rows
+from driftmeter.baseline.comparisons import ROLLING_NS, SeasonTables, against_rolling
+from driftmeter.baseline.data import Dataset, Rows
+from driftmeter.baseline.edges import bins_of_names, bins_of_sorted
 from driftmeter.baseline.noise import DRAWS, noise_per_row
+from driftmeter.baseline.sample import sampled
+from driftmeter.baseline.segments import segments_of
+from driftmeter.baseline.texts import TextRows
+from driftmeter.baseline.timeline import Timeline
 from driftmeter.errors import BaselineError
-from driftmeter.model.baseline import Baseline, ColumnBaseline
-from driftmeter.model.columns import Column, is_scored_field
-from driftmeter.model.counts import Counts, Moment, Tally
+from driftmeter.model.baseline import Baseline, ColumnBaseline, Comparison
+from driftmeter.model.columns import Column, Kind, is_scored_field
+from driftmeter.model.counts import Counts, Tally
 from driftmeter.model.layout import Layout
+from driftmeter.model.segments import VALUES_MAX
 from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
+
+Floats = npt.NDArray[np.float64]
 
 DEFAULT_WINDOWS = ("5m", "1h", "24h")
 """Window lengths whose chunks a baseline keeps unless told otherwise."""
 
+NAMES_MAX = 4_000_000
+"""Different values of a column of categories, beyond which it is left out: some 400 MB while they are counted."""
+
+_EXPECTATIONS = {**EXPECTATIONS, Comparison.ROLLING: against_rolling(ROLLING_NS)}
 _EXACT_INTEGER_MAX = 2.0**53
+_NAMES_WAITING_MAX = 1_000_000  # Names of batches that wait to be added up.
+_WORKING_NUMBERS_MAX = 2**26
 
 Progress = Callable[[str], None]
 
 
 def build_baseline(  # noqa: PLR0913 - what a baseline is made of.
-    data: Dataset,
+    data: Rows,
     model: str,
     version: str,
     windows: Iterable[WindowLength],
     name: str = "file",
     noise_draws: int = DRAWS,
     on_column: Progress = lambda _: None,
+    *,
+    seasonal: bool = False,
+    segments: Sequence[str] = (),
+    segment_values: int = VALUES_MAX,
 ) -> Baseline:
-    """Build a baseline.
+    """Build a baseline: one column after the other, so that memory is bounded by a few numbers a row.
 
     Args:
         data: Reference rows, at least two.
         model: Model it belongs to.
         version: Its version; empty serves any.
-        windows: Lengths to cut chunks of; those by time are left out when the rows have no timestamps.
+        windows: Lengths to cut chunks of, which never overlap; those by time are left out when the rows have no
+            timestamps.
         name: The `baseline` label of what is scored against it.
         noise_draws: Draws from which the noise of each method is estimated.
         on_column: Called with each column's name when it is done.
+        seasonal: Count by hour of the week too, for seasonal comparisons; needs timestamps.
+        segments: Columns whose most frequent values are segments: counted by themselves too, one value after the
+            other, each of which reads all rows again. They have the role of segments in `data`.
+        segment_values: Most segments of one column; all its other values together are one more.
 
     Raises:
         BaselineError: Nothing can be learned from the rows.
     """
+    lengths = tuple(dict.fromkeys(window.disjoint for window in windows))
+    work = _Work.of(data, lengths, seasonal=seasonal)
     skipped = dict(data.skipped)
-    columns: list[ColumnBaseline] = []
-    cuts = {window.name: chunk_slots(window, data.rows.num_rows, data.times_ns) for window in windows}
-    for column, values in zip(data.columns, data.rows.columns, strict=True):
-        built = _build_column(column, values, integer=column.field in data.integers)
-        if built is None:
-            skipped[column.name] = "none of its values is finite"
-            continue
-        chunks = {
-            window: chunk_statistics(built, values, slots, count)
-            for window, (slots, count) in ((key, cut) for key, cut in cuts.items() if cut is not None)
-            if count > 1
-        }
-        columns.append(replace(built, chunks=chunks))
-        on_column(column.name)
-    if not columns:
+    parts: list[_Built] = []
+    with ThreadPoolExecutor(_workers(data.count)) as pool:
+        for column, built in zip(data.columns, pool.map(work.build, data.columns), strict=True):
+            if isinstance(built, str):
+                skipped[column.name] = built
+            else:
+                parts.append(built)
+            on_column(column.name)
+    if not parts:
         raise BaselineError("no column has a usable value: a baseline needs at least one")
-    noise = noise_per_row(tuple(columns), noise_draws)
-    times = data.times_ns
-    return Baseline(
-        model=model,
-        version=version,
-        name=name,
-        rows=data.rows.num_rows,
-        start_ns=None if times is None else int(times.min()),
-        end_ns=None if times is None else int(times.max()),
-        columns=tuple(replace(each, noise=a) for each, a in zip(columns, noise, strict=True)),
-        windows=tuple(key for key, cut in cuts.items() if cut is not None),
-        skipped=skipped,
-    )
+    bare = [each.column for each in parts]
+    columns = sampled(data.with_words(bare) if isinstance(data, TextRows) else bare, data)
+    whole = Baseline(model, version, name, data.count, None, None, columns, ())
+    by_label = {
+        label: _segment(whole, _Work.of(rows, lengths, seasonal=seasonal), noise_draws)
+        for segment in segments
+        for label, rows in segments_of(data, segment, segment_values)
+    }
+    finished = _finished(whole, work, parts, noise_draws)
+    return replace(finished, skipped=skipped, segments=by_label)
 
 
-def _build_column(column: Column, values: pa.Array, *, integer: bool) -> ColumnBaseline | None:
-    uncounted = np.empty(0, np.uint64)
-    if not pa.types.is_floating(values.type):
-        categories = category_bins(pl.Series("value", pl.from_arrow(values)).cast(pl.String))
-        return _counted(ColumnBaseline(column, categories, None, uncounted, 0, 0), values)
-    numbers = values.drop_null().to_numpy(zero_copy_only=False)
-    finite = numbers[np.isfinite(numbers)]
-    if not len(finite):
-        return None
-    # Integers beyond 2^53 are rounded, and numpy's own rule for integers makes no difference to them.
-    whole = integer and float(np.abs(finite).max()) <= _EXACT_INTEGER_MAX
-    typed: npt.NDArray[np.generic] = finite.astype(np.int64) if whole else finite
-    bins, cuts = numeric_bins(typed)
-    with np.errstate(over="ignore", invalid="ignore"):  # Huge values have no finite spread.
-        mean, stddev = float(finite.mean()), float(finite.std())
-    built = ColumnBaseline(
-        column,
-        bins,
-        cuts,
-        uncounted,
-        missing=0,
-        non_finite=0,
-        mean=mean,
-        stddev=stddev,
-        minimum=float(finite.min()),
-        maximum=float(finite.max()),
-    )
-    return _counted(built, values)
-
-
-def _counted(column: ColumnBaseline, values: pa.Array) -> ColumnBaseline:
-    layout = Layout((column.column,), (column.bins,), np.zeros(1))
-    rows = pa.RecordBatch.from_pydict({column.column.field: values})
-    counts = Counts.zeros(layout)
-    fold(layout, rows, np.zeros(len(values), np.int32), counts)
-    tallies = counts.tallies[0, 0]
-    assert not counts.sums[0, 0, Moment.TAIL_ABOVE].any()  # noqa: S101 - the edges span the reference.
+def _finished(bare: Baseline, work: "_Work", parts: "Sequence[_Built]", noise_draws: int) -> Baseline:
+    """A baseline of some columns with what all its rows and its chunks say."""
+    noise = noise_per_row(bare.columns, noise_draws)
     return replace(
-        column,
-        counts=counts.bins[0],
-        missing=int(tallies[Tally.MISSING]),
-        non_finite=int(tallies[Tally.NON_FINITE]),
+        bare,
+        rows=work.data.count,
+        start_ns=work.timeline.start_ns,
+        end_ns=work.timeline.end_ns,
+        columns=tuple(replace(each, noise=a) for each, a in zip(bare.columns, noise, strict=True)),
+        windows=work.windows,
+        chunks={
+            length.name: chunk_tables(cut, [each.chunks[number] for each in parts])
+            for number, (length, cut) in enumerate(work.cuts.items())
+        },
+        hours=work.seasons.rows if work.seasons else None,
     )
+
+
+def _segment(whole: Baseline, work: "_Work", noise_draws: int) -> Baseline:
+    """The baseline of some of the rows, in the bins of the whole."""
+    parts = [work.count_like(each) for each in whole.columns]
+    return _finished(replace(whole, columns=tuple(each.column for each in parts)), work, parts, noise_draws)
+
+
+def _workers(rows: int) -> int:
+    """How many columns to build at once: each needs memory for its numbers twice."""
+    return max(1, min(os.cpu_count() or 1, _WORKING_NUMBERS_MAX // max(1, 2 * rows)))
+
+
+class _Built(NamedTuple):
+    """A column, and its part of the chunk tables of each window length."""
+
+    column: ColumnBaseline
+    chunks: list[ColumnChunks]
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What building a column needs.
+
+    Attributes:
+        data: Reference rows.
+        timeline: Which window each row is in.
+        windows: Names of the window lengths that the rows can be cut into.
+        cuts: The window lengths that give chunks.
+        seasons: Hours of the week; None when they are not asked for.
+    """
+
+    data: Rows
+    timeline: Timeline
+    windows: tuple[str, ...]
+    cuts: Mapping[WindowLength, Cut]
+    seasons: SeasonTables | None
+
+    @classmethod
+    def of(cls, data: Rows, lengths: Sequence[WindowLength], *, seasonal: bool) -> "_Work":
+        """For rows that are cut into windows of these lengths."""
+        timeline = Timeline(data, lengths)
+        found = {length: cut_rows(length, timeline, data.count) for length in lengths}
+        cuts = {length: cut for length, cut in found.items() if cut is not None}
+        chunked = {length: cut for length, cut in cuts.items() if cut.chunks > 1}
+        seasons = SeasonTables(data, timeline, chunked) if seasonal else None
+        return cls(data, timeline, tuple(length.name for length in cuts), chunked, seasons)
+
+    def build(self, column: Column) -> _Built | str:
+        """A column, or the reason why it is left out."""
+        numeric = self.data.kinds[column.field] is Kind.NUMERIC
+        built = self._numbers(column) if numeric else self._names(column)
+        return built if isinstance(built, str) else self._chunks(built)
+
+    def count_like(self, whole: ColumnBaseline) -> _Built:
+        """A column of some of the rows of a baseline: counted in its bins, described by its moments."""
+        layout = Layout((whole.column,), (whole.bins,), np.zeros(1))
+        counts = Counts.zeros(layout)
+        for batch in self.data.batches([whole.column.field]):
+            fold(layout, batch, np.zeros(batch.num_rows, np.int32), counts)
+        own = replace(
+            whole,
+            counts=counts.bins[0],
+            missing=int(counts.tallies[0, 0, Tally.MISSING]),
+            non_finite=int(counts.tallies[0, 0, Tally.NON_FINITE]),
+            sample=np.empty(0),
+        )
+        return self._chunks(own)
+
+    def _numbers(self, column: Column) -> ColumnBaseline | str:
+        numbers, missing = self._finite(column)
+        if not len(numbers):
+            return "none of its values is finite"
+        with np.errstate(over="ignore", invalid="ignore"):  # Huge values have no finite spread.
+            mean, stddev = float(numbers.mean()), float(numbers.std())
+        numbers.sort()
+        low, high = float(numbers[0]), float(numbers[-1])
+        # Integers beyond 2^53 are rounded, and numpy's own rule for integers makes no difference to them.
+        whole = column.field in self.data.integers and max(-low, high) <= _EXACT_INTEGER_MAX
+        bins, cuts = bins_of_sorted(numbers, integer=whole)
+        before = np.searchsorted(numbers, bins.edges)
+        # Nothing lies below the first edge, which is the smallest number, or above the last, the largest.
+        counts = np.diff(before, prepend=0, append=(len(numbers), len(numbers))).astype(np.uint64)
+        non_finite = self.data.count - missing - len(numbers)
+        return ColumnBaseline(column, bins, cuts, counts, missing, non_finite, mean, stddev, low, high)
+
+    def _finite(self, column: Column) -> tuple[Floats, int]:
+        """The finite values in the files' order, and how many are missing."""
+        numbers = np.empty(self.data.count)
+        there = missing = 0
+        for batch in self.data.batches([column.field]):
+            values = batch.column(0)
+            missing += values.null_count
+            known = values.drop_null().to_numpy(zero_copy_only=False)
+            finite = known[np.isfinite(known)]
+            np.add(finite, 0.0, out=numbers[there : there + len(finite)])  # A negative zero becomes a zero.
+            there += len(finite)
+        return numbers[:there], missing
+
+    def _names(self, column: Column) -> ColumnBaseline | str:
+        counted, missing = pl.DataFrame(schema={"name": pl.String, "rows": pl.Int64}), 0
+        waiting: list[pl.DataFrame] = []
+        for batch in self.data.batches([column.field]):
+            values = batch.column(0)
+            missing += values.null_count
+            rows = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(values.dictionary))
+            waiting.append(pl.DataFrame({"name": pl.Series(values.dictionary), "rows": pl.Series(rows)}))
+            if sum(each.height for each in waiting) > max(_NAMES_WAITING_MAX, counted.height):
+                counted, waiting = _summed([counted, *waiting]), []
+                if counted.height > NAMES_MAX:
+                    return f"it has more than {NAMES_MAX:,} different values: it names rows, and is no category"
+        counted = _summed([counted, *waiting])
+        if not counted.height:
+            return "all its values are missing"
+        bins, counts = bins_of_names(counted)
+        return ColumnBaseline(column, bins, None, counts, missing, 0)
+
+    def _chunks(self, column: ColumnBaseline) -> _Built:
+        layout = Layout((column.column,), (column.bins,), np.zeros(1))
+        counts = [Counts.zeros(layout, cut.chunks + 1) for cut in self.cuts.values()]
+        hours = self.seasons.counting(column) if self.seasons else None
+        first = 0
+        for batch in self.data.batches([column.column.field]) if counts or hours else ():
+            stop = first + batch.num_rows
+            for each, length in zip(counts, self.cuts, strict=True):
+                fold(layout, batch, self.timeline.slots(length, first, stop), each)
+            if hours:
+                hours.add(batch, first)
+            first = stop
+        expectations = hours.expectations() if hours else {}
+        chunks = [
+            column_chunks(column, each, cut, {**_EXPECTATIONS, **expectations.get(length, {})})
+            for each, (length, cut) in zip(counts, self.cuts.items(), strict=True)
+        ]
+        return _Built(replace(column, seasons=hours.seasons if hours else None), chunks)
+
+
+def _summed(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(parts).group_by("name").agg(pl.col("rows").sum()).filter(pl.col("rows") > 0)
 
 
 def dataset_of_batches(batches: list[pa.RecordBatch]) -> Dataset:

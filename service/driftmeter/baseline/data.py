@@ -1,19 +1,24 @@
-"""Files of rows (Parquet or CSV) to typed columns, with the roles that the user gives them."""
+"""Rows of reference or current data: typed columns with the roles that the user gives them, read batch by batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from driftmeter.errors import BaselineError
-from driftmeter.model.columns import SCORED_ROLES, Column, Role
+from driftmeter.model.columns import READ_ROLES, Column, Kind, Role, is_scored_field
 
-_CSV_ENDINGS = (".csv", ".csv.gz", ".tsv")
 _FIRST_MS, _LAST_MS = -(2**63) // 10**6 + 1, 2**63 // 10**6 - 1  # What nanoseconds in 64 bits reach.
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+_TRUTHS = pa.array(["false", "true"])
+
+TIME_FIELD = "event_time"
+"""Field with the rows' times in a batch, as in `Predictions`: timestamp[ns, UTC]."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,15 @@ class ColumnOptions:
         probabilities: list[str] | None = None,
         labels: list[str] | None = None,
         ignore: list[str] | None = None,
+        segments: list[str] | None = None,
     ) -> "ColumnOptions":
         """Options as given on a command line: `COLUMN`, or `COLUMN=NAME` when the model calls it something else."""
-        given = ((Role.PREDICTION, predictions), (Role.PROBABILITY, probabilities), (Role.LABEL, labels))
+        given = (
+            (Role.PREDICTION, predictions),
+            (Role.PROBABILITY, probabilities),
+            (Role.LABEL, labels),
+            (Role.SEGMENT, segments),
+        )
         roles: dict[str, Column] = {}
         for role, texts in given:
             for text in texts or []:
@@ -51,9 +62,52 @@ class ColumnOptions:
         return cls(timestamp, roles, frozenset(ignore or []))
 
 
+class Rows(Protocol):
+    """Rows as the service's own tables hold them; those of large files are read anew each time, in batches."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the scored roles, in the files' order."""
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each column holds, by field."""
+
+    @property
+    def integers(self) -> frozenset[str]:
+        """Fields whose values were integers."""
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Columns left out because of what they hold, and why."""
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether they have times."""
+
+    def batches(
+        self, fields: Sequence[str], *, times: bool = False, first: int = 0, stop: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows `first` to `stop` of some fields, in the files' order.
+
+        Args:
+            fields: Names of fields, float64 or dictionary<int32, string> in the batches.
+            times: Whether to add `TIME_FIELD`.
+            first: Number of the first row.
+            stop: Number after the last one; None for all.
+
+        Raises:
+            BaselineError: A file cannot be read, or its times are none.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows as the service's own tables hold them.
+    """Rows in memory.
 
     Attributes:
         rows: Fields `Column.field`, float64 or dictionary<int32, string>, for the scored roles.
@@ -70,122 +124,201 @@ class Dataset:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns, in the file's order."""
-        return tuple(Column.from_field(name) for name in self.rows.schema.names)
+        return tuple(Column.from_field(name) for name in self.rows.schema.names if is_scored_field(name))
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each column holds, by field."""
+        numeric = pa.types.is_floating
+        return {each.name: Kind.NUMERIC if numeric(each.type) else Kind.CATEGORICAL for each in self.rows.schema}
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(self.rows.num_rows)
+
+    @property
+    def timed(self) -> bool:
+        """Whether they have times."""
+        return self.times_ns is not None
+
+    def batches(
+        self, fields: Sequence[str], *, times: bool = False, first: int = 0, stop: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """One batch, of any rows; see `Rows`."""
+        last = self.count if stop is None else min(stop, self.count)
+        if last <= first:
+            return
+        arrays = {name: self.rows.column(name).slice(first, last - first) for name in fields}
+        if times:
+            assert self.times_ns is not None  # noqa: S101 - `timed` says so.
+            arrays[TIME_FIELD] = pa.array(self.times_ns[first:last]).cast(pa.timestamp("ns", tz="UTC"))
+        yield pa.RecordBatch.from_pydict(arrays)
 
 
-def read_dataset(path: Path, options: ColumnOptions) -> Dataset:
-    """Rows of a Parquet or CSV file; raises BaselineError that says what is wrong with it."""
-    return read_datasets([path], options)[0]
+@dataclass(frozen=True)
+class Plan:
+    """Which columns of some files are read as what.
+
+    Attributes:
+        source: The files, as messages name them.
+        timestamp: Column with the times.
+        columns: Per column of the files that is used: its field, and what it holds.
+        integers: Fields whose values are integers.
+        skipped: Columns left out because of what they hold, and why.
+    """
+
+    source: str
+    timestamp: str | None
+    columns: Mapping[str, tuple[str, Kind]]
+    integers: frozenset[str]
+    skipped: Mapping[str, str]
 
 
-def read_datasets(paths: list[Path], options: ColumnOptions) -> list[Dataset]:
-    """Rows of files that are described by the same options.
+def plan_columns(
+    types: Mapping[str, Sequence[pa.DataType]], empty: Iterable[str], options: ColumnOptions, source: str
+) -> Plan:
+    """What to read of columns.
 
-    Columns that are left out or are labels need only be in one of them: what is to be judged often has no labels yet.
+    Args:
+        types: Per column, its type in each of the files.
+        empty: Columns without a single value.
+        options: What the user says of them.
+        source: The files, as messages name them.
 
     Raises:
-        BaselineError: Says what is wrong with which file.
+        BaselineError: Nothing is left, or two columns have one name, or a column is of two kinds.
     """
-    frames = [_read_rows(path) for path in paths]
-    for path, frame in zip(paths, frames, strict=True):
-        needed = {name for name, column in options.roles.items() if column.role in SCORED_ROLES}
-        _check_names(path, needed | ({options.timestamp} if options.timestamp else set()), frame.columns)
-    anywhere = list(dict.fromkeys(name for frame in frames for name in frame.columns))
-    _check_names(paths[0], {*options.roles, *options.ignore}, anywhere)
-    return [to_dataset(frame, options, str(path)) for path, frame in zip(paths, frames, strict=True)]
-
-
-def _check_names(path: Path, named: set[str], there: list[str]) -> None:
-    unknown = sorted(named - set(there))
-    if unknown:
-        raise BaselineError(f"{path}: no column named {', '.join(map(repr, unknown))}; the file has {', '.join(there)}")
-
-
-def _read_rows(path: Path) -> pl.DataFrame:
-    frame = _read_file(path)
-    if frame.is_empty():
-        raise BaselineError(f"{path}: there are no rows in it")
-    return frame
+    columns: dict[str, tuple[str, Kind]] = {}
+    skipped: dict[str, str] = {}
+    integers: set[str] = set()
+    without = set(empty)
+    for name, there in types.items():
+        column = options.roles.get(name, Column(Role.FEATURE, name))
+        if name == options.timestamp or name in options.ignore or column.role not in READ_ROLES:
+            continue
+        known = [each for each in there if not pa.types.is_null(each)]
+        kinds = {_kind_of(each) for each in known}
+        if column.role is Role.SEGMENT and None not in kinds:  # Live ones are texts, whatever they look like.
+            kinds = {Kind.CATEGORICAL}
+        if not known or name in without:
+            skipped[name] = "all its values are missing"
+        elif None in kinds:
+            unusable = next(each for each in known if _kind_of(each) is None)
+            dtype = pl.Series(pa.array([], unusable)).dtype
+            skipped[name] = f"values of type {dtype} are neither numbers nor categories"
+        elif column.field in (field for field, _ in columns.values()):
+            raise BaselineError(f"{source}: two columns are the {column.role} {column.name!r}; give each its own name")
+        elif len(kinds) > 1:
+            raise BaselineError(
+                f"{source}: column {name!r} is numeric in some files and categorical in others: "
+                "give all files the same type, or leave it out with --ignore"
+            )
+        else:
+            columns[name] = column.field, Kind.NUMERIC if Kind.NUMERIC in kinds else Kind.CATEGORICAL
+            if all(pa.types.is_integer(each) for each in known):
+                integers.add(column.field)
+    if not any(is_scored_field(field) for field, _ in columns.values()):
+        raise BaselineError(f"{source}: no column is left to compare; all are ignored, labels, empty or of other types")
+    return Plan(source, options.timestamp, columns, frozenset(integers), skipped)
 
 
 def to_dataset(frame: pl.DataFrame, options: ColumnOptions, source: str) -> Dataset:
-    """The same from a frame in memory; `source` names it in messages."""
-    times_ns = _times(frame[options.timestamp], source) if options.timestamp else None
-    arrays: dict[str, pa.Array] = {}
-    integers: set[str] = set()
-    skipped: dict[str, str] = {}
-    for series in frame.iter_columns():
-        column = options.roles.get(series.name, Column(Role.FEATURE, series.name))
-        if series.name == options.timestamp or series.name in options.ignore or column.role not in SCORED_ROLES:
-            continue
-        array = _typed(series)
-        if series.null_count() == len(series):
-            skipped[series.name] = "all its values are missing"
-        elif array is None:
-            skipped[series.name] = f"values of type {series.dtype} are neither numbers nor categories"
-        elif column.field in arrays:
-            raise BaselineError(f"{source}: two columns are the {column.role} {column.name!r}; give each its own name")
-        else:
-            arrays[column.field] = array
-            if series.dtype.is_integer():
-                integers.add(column.field)
-    if not arrays:
-        raise BaselineError(f"{source}: no column is left to compare; all are ignored, labels, empty or of other types")
-    return Dataset(pa.RecordBatch.from_pydict(arrays), times_ns, frozenset(integers), skipped)
+    """Rows of a frame in memory; `source` names it in messages. Raises BaselineError."""
+    table = frame.to_arrow()
+    empty = [series.name for series in frame.iter_columns() if series.null_count() == len(series)]
+    plan = plan_columns({each.name: [each.type] for each in table.schema}, empty, options, source)
+    return held([table], plan)
 
 
-def _read_file(path: Path) -> pl.DataFrame:
-    if not path.exists():
-        raise BaselineError(f"{path}: there is no such file")
-    name = path.name.lower()
-    kind = "CSV" if name.endswith(_CSV_ENDINGS) else "Parquet"
-    try:
-        if kind == "Parquet":
-            return pl.read_parquet(path, glob=False)
-        separator = "\t" if name.endswith(".tsv") else ","
-        return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BaselineError(f"{path}: cannot be read as {kind}: {_first_line(error)}") from error
+def held(tables: Sequence[pa.Table], plan: Plan) -> Dataset:
+    """Rows of tables, one after the other, in memory. Raises BaselineError when their times are none."""
+    arrays = {
+        field: _joined([typed(chunk, kind) for table in tables for chunk in table.column(name).chunks], kind)
+        for name, (field, kind) in plan.columns.items()
+    }
+    times = None
+    if plan.timestamp is not None:
+        chunks = [chunk for table in tables for chunk in table.column(plan.timestamp).chunks]
+        times = np.concatenate([np.empty(0, np.int64), *times_of(chunks, plan)])
+    return Dataset(pa.RecordBatch.from_pydict(arrays), times, plan.integers, plan.skipped)
 
 
-def _first_line(error: Exception) -> str:
-    """What polars says before it goes on to hints for programmers."""
-    return str(error).partition("\n")[0]
+def _joined(chunks: list[pa.Array], kind: Kind) -> pa.Array:
+    if len(chunks) == 1:
+        return chunks[0]
+    together = pa.chunked_array(chunks, _NAMES if kind is Kind.CATEGORICAL else pa.float64())
+    joined = together.unify_dictionaries().combine_chunks()
+    return joined if isinstance(joined, pa.Array) else pa.concat_arrays(joined.chunks)
 
 
-def _typed(series: pl.Series) -> pa.Array | None:
-    dtype = series.dtype
-    if dtype == pl.Boolean:
-        series = series.cast(pl.String)
-    if dtype.is_numeric():
-        return series.cast(pl.Float64).to_arrow()
-    if dtype in (pl.Boolean, pl.String) or isinstance(dtype, pl.Categorical | pl.Enum):
-        return series.cast(pl.String).to_arrow().cast(pa.string()).dictionary_encode()
-    return None
+def _kind_of(dtype: pa.DataType) -> Kind | None:
+    """What a column of this type holds; None for what is neither numbers nor names."""
+    if pa.types.is_dictionary(dtype):
+        return _kind_of(dtype.value_type)
+    if pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
+        return Kind.NUMERIC
+    return Kind.CATEGORICAL if pa.types.is_boolean(dtype) or is_text(dtype) else None
 
 
-def _times(series: pl.Series, source: str) -> npt.NDArray[np.int64]:
-    """Times in nanoseconds; texts are read as ISO 8601 and times without a zone as UTC."""
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether values of this type are texts."""
+    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype))
+
+
+def typed(array: pa.Array, kind: Kind) -> pa.Array:
+    """A column's values as the service's tables hold them: float64 or dictionary<int32, string>."""
+    dtype = array.type
+    if pa.types.is_null(dtype):
+        return pa.nulls(len(array), _NAMES if kind is Kind.CATEGORICAL else pa.float64())
+    if kind is Kind.NUMERIC:
+        array = array.dictionary_decode() if pa.types.is_dictionary(dtype) else array
+        return array if array.type == pa.float64() else pc.cast(array, pa.float64(), safe=False)
+    if pa.types.is_boolean(dtype):
+        return pa.DictionaryArray.from_arrays(array.cast(pa.int32()), _TRUTHS)
+    if not pa.types.is_dictionary(dtype):
+        return array.cast(pa.string()).dictionary_encode()
+    if pa.types.is_boolean(dtype.value_type):
+        return typed(array.dictionary_decode(), kind)
+    return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), array.dictionary.cast(pa.string()))
+
+
+def times_of(chunks: Iterable[pa.Array], plan: Plan) -> Iterator[npt.NDArray[np.int64]]:
+    """Nanoseconds since the epoch; texts are read as ISO 8601 and times without a zone as UTC.
+
+    Raises:
+        BaselineError: They cannot be read, or a row has none: then after all of them, with the number of such rows.
+    """
+    without = 0
+    place = f"{plan.source}: column {plan.timestamp!r}"
+    for chunk in chunks:
+        series = _instants(pl.Series(chunk), place)
+        without += series.null_count()
+        if without == 0 and len(series):
+            instants = series.dt.epoch("ms")
+            if instants.min() < _FIRST_MS or instants.max() > _LAST_MS:  # type: ignore[operator]  # No nulls: numbers.
+                raise BaselineError(f"{place} has times outside the years 1678 to 2261")
+            yield series.dt.epoch("ns").to_numpy()
+    if without:
+        raise BaselineError(f"{place} lacks a time in {without} rows")
+
+
+def _instants(series: pl.Series, place: str) -> pl.Series:
     try:
         if series.dtype == pl.String:
-            series = series.str.to_datetime(time_unit="ns", time_zone="UTC")
-        elif series.dtype == pl.Date:
-            series = series.cast(pl.Datetime("ms", "UTC"))
-        elif isinstance(series.dtype, pl.Datetime):
+            return series.str.to_datetime(time_unit="ns", time_zone="UTC")
+        if series.dtype == pl.Date:
+            return series.cast(pl.Datetime("ms", "UTC"))
+        if isinstance(series.dtype, pl.Datetime):
             zone = series.dtype.time_zone
-            series = series.dt.replace_time_zone("UTC") if zone is None else series.dt.convert_time_zone("UTC")
-        else:
-            raise BaselineError(
-                f"{source}: column {series.name!r} of type {series.dtype} cannot be a timestamp: "
-                "give dates with times, or ISO 8601 texts"
-            )
+            return series.dt.replace_time_zone("UTC") if zone is None else series.dt.convert_time_zone("UTC")
     except pl.exceptions.PolarsError as error:
-        raise BaselineError(
-            f"{source}: column {series.name!r} cannot be read as times: {_first_line(error)}"
-        ) from error
-    if series.null_count():
-        raise BaselineError(f"{source}: column {series.name!r} lacks a time in {series.null_count()} rows")
-    instants = series.dt.epoch("ms")
-    if instants.min() < _FIRST_MS or instants.max() > _LAST_MS:  # type: ignore[operator]  # No nulls, so numbers.
-        raise BaselineError(f"{source}: column {series.name!r} has times outside the years 1678 to 2261")
-    return series.dt.epoch("ns").to_numpy()
+        raise BaselineError(f"{place} cannot be read as times: {first_line(error)}") from error
+    raise BaselineError(
+        f"{place} of type {series.dtype} cannot be a timestamp: give dates with times, or ISO 8601 texts"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What a library says before it goes on to hints for programmers."""
+    return str(error).partition("\n")[0]

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
 import pyarrow as pa
 
 from driftmeter.baseline.build import build_baseline, dataset_of_batches
+from driftmeter.baseline.embeddings import frames_of_rows, measured, with_frames
 from driftmeter.baseline.file import hashed
-from driftmeter.errors import BaselineError, DamagedError
+from driftmeter.baseline.texts import TextRows
+from driftmeter.errors import BaselineError
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.bundle import Tree
-from driftmeter.model.predictions import FIXED_FIELDS, ModelKey, Predictions
-from driftmeter.model.stored import Stored
+from driftmeter.model.predictions import ModelKey, Predictions
+from driftmeter.model.waiting import batches_from_state, batches_state
 from driftmeter.telemetry.logs import fields
 
 _DRAWS = 32
@@ -33,6 +34,7 @@ class Learning:
         batches: The rows.
         rows: How many they are.
         under_way: Whether the baseline is being learned.
+        texts: Columns of texts; wildcards are allowed.
     """
 
     key: ModelKey
@@ -40,6 +42,7 @@ class Learning:
     batches: list[Predictions] = field(default_factory=list)
     rows: int = 0
     under_way: bool = False
+    texts: tuple[str, ...] = ()
 
     def add(self, batch: Predictions) -> None:
         """Keep a batch."""
@@ -64,14 +67,11 @@ class Learning:
 
         It gives a provisional baseline with its content hash, or None when the rows hold nothing to compare.
         """
-        return partial(_learn, self.key, _first([batch.rows for batch in self.batches], self.rows_needed))
+        return partial(_learn, self.key, _first([batch.rows for batch in self.batches], self.rows_needed), self.texts)
 
     def state(self) -> Tree:
         """The rows that wait, for `restore`; what is being learned has to be begun again."""
-        return [
-            {"rows": batch.rows, "mismatches": {name: rows for name, rows in batch.mismatches.items()}}  # noqa: C416
-            for batch in self.batches
-        ]
+        return batches_state(self.batches)
 
     def restore(self, tree: Tree) -> None:
         """Take over a state; afterwards `enough` says whether to begin to learn.
@@ -79,17 +79,8 @@ class Learning:
         Raises:
             DamagedError: It is none.
         """
-        if not isinstance(tree, list):
-            raise DamagedError("stored rows that wait for a baseline are no list")
-        batches = [_stored_batch(self.key, Stored(item)) for item in tree]
+        batches = batches_from_state(self.key, tree)
         self.batches, self.rows = batches, sum(batch.rows.num_rows for batch in batches)
-
-
-def _stored_batch(key: ModelKey, stored: Stored) -> Predictions:
-    rows, mismatches = stored.rows("rows"), stored.member("mismatches")
-    if not rows.schema.names[: len(FIXED_FIELDS)] == [field.name for field in FIXED_FIELDS]:
-        raise DamagedError("stored rows that wait for a baseline are no predictions")
-    return Predictions(key, rows, {name: mismatches.array(name, np.uint32, None) for name in mismatches.names})
 
 
 def _first(batches: list[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
@@ -103,10 +94,12 @@ def _first(batches: list[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
     return first
 
 
-def _learn(key: ModelKey, rows: list[pa.RecordBatch]) -> Baseline | None:
+def _learn(key: ModelKey, rows: list[pa.RecordBatch], texts: tuple[str, ...]) -> Baseline | None:
     try:
-        data = dataset_of_batches(rows)
-        return hashed(build_baseline(data, key.model, key.version, (), name="learned", noise_draws=_DRAWS))
+        frames = frames_of_rows(rows)
+        data = TextRows.of_reference(dataset_of_batches(measured(rows, frames)), texts)
+        built = build_baseline(data, key.model, key.version, (), name="learned", noise_draws=_DRAWS)
+        return hashed(with_frames(built, frames))
     except BaselineError as error:
         _LOG.warning("cannot learn a baseline from these rows: %s", error, extra=fields(model=key.model))
         return None

@@ -37,6 +37,7 @@ from driftmeter.columnar.layout import (
 from driftmeter.columnar.models import ModelLimit
 from driftmeter.columnar.rows import Rows, fitting_rows, prediction_id_rows
 from driftmeter.columnar.texts import text_of, texts_of
+from driftmeter.columnar.vectors import collapse, embedding_columns
 from driftmeter.model.predictions import FIXED_FIELDS, ModelKey, Predictions
 
 CELLS_MAX = 2**24
@@ -186,10 +187,21 @@ class BatchBuilder:
         if cells.dropped[-1]:
             counts = {name: int(cells.dropped[-reason]) for reason, name in _DROPPED.items()}
             outcome.dropped_values.update({name: count for name, count in counts.items() if count})
+        embeddings = embedding_columns(part.columns.names, self._attributes.embeddings)
+        vectors: dict[int, pa.FixedSizeListArray] = {}
+        if embeddings:
+            rows, cells, vectors, dropped = collapse(part.rows, cells, embeddings)
+            part = part._replace(rows=rows)
+            outcome.dropped_values.update({"beside_embedding": dropped} if dropped else {})
         data = _arrays(source, part.columns, cells, part.rows.count)
         ids = _prediction_ids(source, part, outcome.dropped_values)
         fixed, anonymous = fixed_arrays(source, part.spans, part.rows, ids)
-        table = pa.RecordBatch.from_arrays([*fixed, *data], schema=part.columns.schema)
+        schema = part.columns.schema
+        for column, values in vectors.items():
+            data[column] = values
+            place = len(FIXED_FIELDS) + column
+            schema = schema.set(place, schema.field(place).with_type(values.type))
+        table = pa.RecordBatch.from_arrays([*fixed, *data], schema=schema)
         mismatches = {
             part.columns.names[column]: np.flatnonzero(cells.states[column, : part.rows.count] == MISMATCH).astype(
                 np.uint32

@@ -46,6 +46,15 @@ class AttributesConfig(BaseModel):
     column (`llm.temperature: feature.temperature`), a column for each attribute with a prefix (`gen_ai.usage.*:
     feature.*`), or JSON in a text whose members are columns of a role (`input.value: json:feature`). Added to those of
     the preset."""
+    texts: tuple[str, ...] = ()
+    """Columns of texts rather than categories, by name, wildcards allowed: comment, prompt.*. Each becomes three
+    columns of numbers, NAME.length (characters), NAME.words and NAME.oov_ratio (share of words unknown to the
+    baseline). For models that learn their baseline; those with a file have it there (`baseline build --text`). Texts
+    longer than `max_text_bytes` are dropped, so give it room."""
+    embeddings: tuple[str, ...] = ()
+    """Columns of embeddings, by name, wildcards allowed: an array of numbers that is one value, and not one row per
+    element. At most 4,096 numbers; all arrays of one span must have one length. Each becomes columns of numbers:
+    NAME.norm, NAME.cosine, NAME.distance and NAME.component_1 to 4, as seen from the baseline's vectors."""
     max_columns: int = Field(default=2_000, ge=1)
     """Most columns kept per model and version; values of further ones are dropped and counted. At least 1."""
     max_models: int = Field(default=1_000, ge=1)

@@ -98,7 +98,8 @@ class Decoded:
             tables would hold more than 16 million cells).
         messages: The reasons in words, for the sender.
         dropped_values: Values not kept, by reason: `too_many_columns`, `name_too_long` (a column's name over 1,024
-            bytes), `id_too_long` (a prediction id over 256 bytes), `string_too_long` (a category), `invalid_json`.
+            bytes), `id_too_long` (a prediction id over 256 bytes), `string_too_long` (a category), `invalid_json`,
+            `beside_embedding` (an element of an array in a span that has an embedding).
         limited: Spans were rejected, or columns dropped that might be kept with less in a request.
     """
 

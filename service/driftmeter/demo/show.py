@@ -19,8 +19,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from driftmeter.app import Service
 from driftmeter.baseline.build import build_baseline
-from driftmeter.baseline.data import ColumnOptions, read_dataset
+from driftmeter.baseline.data import ColumnOptions
 from driftmeter.baseline.file import write_baseline
+from driftmeter.baseline.files import read_dataset
 from driftmeter.clock import SystemClock
 from driftmeter.config import Config
 from driftmeter.demo.board import MONTHS, Board, title

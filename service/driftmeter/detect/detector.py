@@ -1,24 +1,33 @@
-"""One model's windows against its baseline: findings and quality."""
+"""One model's windows against its references: findings, verdicts and quality."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from driftmeter.detect.anchored import AnchorScores
 from driftmeter.detect.config import DetectConfig
-from driftmeter.detect.null import Null, build_null, surprise
+from driftmeter.detect.judge import Calibration, Judge, Judged, calibration_of
+from driftmeter.detect.live_chunks import LiveChunks
+from driftmeter.detect.multivariate import SampleMethods
+from driftmeter.detect.null import Measured, Surprise
 from driftmeter.detect.quality import classes_of, quality_of
-from driftmeter.detect.table import Decision, FindingsTable, Numbers
-from driftmeter.detect.verdict import Verdicts
-from driftmeter.methods import DECIDING, METHODS
+from driftmeter.detect.reference import Expected, FixedReference, Reference
+from driftmeter.detect.sequential import SequentialDetectors, standardised
+from driftmeter.detect.table import FindingsTable, Numbers
+from driftmeter.detect.units import KEYS
+from driftmeter.methods import DECIDING, DECIDING_METHODS, METHODS
 from driftmeter.methods.groupings import build_groupings
+from driftmeter.methods.ratios import MISSING, NON_FINITE, OUT_OF_RANGE, RATIOS, ROWS, TYPE_MISMATCH, UNSEEN
 from driftmeter.methods.score import Scores, score, to_squared_scale
-from driftmeter.methods.spec import Scale
-from driftmeter.model.baseline import Baseline
+from driftmeter.methods.sequential import SEQUENTIAL
+from driftmeter.methods.spec import Bins, Scale
+from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.bundle import Tree
-from driftmeter.model.counts import Moment, stack
+from driftmeter.model.counts import Counts, Moment, Tally, stack
+from driftmeter.model.findings import MODEL_FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.stored import Stored
 from driftmeter.model.window_counts import WindowCounts
@@ -26,20 +35,32 @@ from driftmeter.model.windows import WindowLength
 
 Floats = npt.NDArray[np.float64]
 
+_OF_MEANS = "wasserstein_normalised"
+"""The method whose natural variation bounds that of the means."""
+
+_TALLIES = {MISSING.key: Tally.MISSING, TYPE_MISMATCH.key: Tally.MISMATCH, NON_FINITE.key: Tally.NON_FINITE}
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What evaluating some windows gave.
 
     Attributes:
-        findings: `FINDINGS_SCHEMA`, ordered by window, column and method.
+        findings: `FINDINGS_SCHEMA`, by reference, and of each ordered by window, column and method; then what samples
+            say of the model as a whole.
+        model: `MODEL_FINDINGS_SCHEMA`, one row per reference and window.
         quality: One row per window and column: rows, missing, type mismatches, out of range, unseen, moments.
         classes: One row per window, categorical prediction and class: rows.
+        judged: By reference, and of each by window: what the verdicts were made of, to explain them.
+        anomalies: `ANOMALIES_SCHEMA`, the oddest sampled rows of each window.
     """
 
     findings: pl.DataFrame
+    model: pl.DataFrame
     quality: pl.DataFrame
     classes: pl.DataFrame
+    judged: Sequence[Judged]
+    anomalies: pl.DataFrame
 
 
 class Detector:
@@ -47,105 +68,222 @@ class Detector:
 
     Args:
         key: The model, version and stage.
-        baseline: What its windows are compared with.
+        baseline: The anchor: its layout is what windows are counted on, its chunks say what is usual.
+        references: What windows are compared with, at least one; the first one's verdicts are the model's alarm.
         config: When a column is called drifted.
+        lengths: The window lengths that the model has, for the level; all that the baseline has unless given.
+        segment: Label of the segment that the windows are of; empty for the model itself.
+        calibrations: Nulls and levels by the kinds of the references, where they are shared; from the baseline unless
+            given.
     """
 
-    def __init__(self, key: ModelKey, baseline: Baseline, config: DetectConfig) -> None:
+    def __init__(  # noqa: PLR0913 - what a model is judged by.
+        self,
+        key: ModelKey,
+        baseline: Baseline,
+        references: Sequence[Reference],
+        config: DetectConfig,
+        lengths: Sequence[WindowLength] | None = None,
+        segment: str = "",
+        calibrations: Mapping[Comparison, Calibration] | None = None,
+    ) -> None:
         self.key = key
+        self._segment = segment
+        self.references: tuple[Reference, ...] = tuple(references)
         self._baseline = baseline
-        self._config = config
         self._groupings = build_groupings(baseline.columns)
-        self._reference_rows = np.array([float(each.counts.sum()) for each in baseline.columns])
         self._noise = {key: np.array([each.noise.get(key, np.nan) for each in baseline.columns]) for key in METHODS}
-        self._table = FindingsTable(key, baseline, {bins: each.numeric for bins, each in self._groupings.items()})
-        self._nulls: dict[str, list[Null]] = {}
-        self._verdicts: dict[str, Verdicts] = {}
+        kinds = {each.kind for each in self.references}
+        self._calibrations = calibrations or {kind: calibration_of(baseline, kind, config, lengths) for kind in kinds}
+        self._units = self._calibrations[self.references[0].kind].units
+        self._table = FindingsTable(key, self._units, segment)
+        self._anchor = AnchorScores(key, baseline, self._groupings, segment)
+        self._sampled = SampleMethods(key, baseline, config.multivariate)
+        self._sequences = [SequentialDetectors(len(baseline.columns)) for _ in self.references]
+        self._live = LiveChunks(len(baseline.columns)) if baseline.is_provisional else None
+        self._judges = [Judge(key.model, self._calibrations[each.kind], config) for each in self.references]
 
     def evaluate(self, windows: Sequence[WindowCounts]) -> Evaluation:
         """Findings of some windows, in the order given; verdicts depend on that order."""
         layout = self._baseline.layout
         counts = stack([each.counts.dense(layout) for each in windows])
-        observed = counts.bins.astype(np.float64)
         moments = counts.moments()
-        tails = moments[:, :, [Moment.TAIL_BELOW, Moment.TAIL_ABOVE]]
-        scores = score(METHODS.values(), self._groupings, self._baseline.counts, observed, tails)
-        rows = np.add.reduceat(observed, layout.offsets[:-1], axis=1)
-        decisions = [
-            self._decide(window, scores.values[DECIDING][index], rows[index]) for index, window in enumerate(windows)
-        ]
+        findings, models, verdicts = [], [], list[Judged]()
+        for number, reference in enumerate(self.references):
+            for part in _parts(reference, len(windows)):
+                found, model, judged = self._compare(number, windows, counts, moments, part)
+                findings.append(found)
+                models.append(model)
+                verdicts += judged
+        sampled, anomalies = self._sampled.evaluate(windows)
+        findings.append(sampled)
         return Evaluation(
-            self._findings(windows, scores, rows, decisions),
-            quality_of(self.key, layout, windows, counts, moments),
+            pl.concat(findings),
+            pl.concat(models),
+            quality_of(self.key, self._baseline, windows, counts, moments),
             classes_of(self.key, layout, windows, counts),
+            verdicts,
+            anomalies,
+        )
+
+    def learned(self) -> Baseline | None:
+        """The provisional baseline with what its windows have taught by now, once that is enough for verdicts."""
+        if self._live is None or not self._live.enough:
+            return None
+        chunks = self._live.chunks()
+        return replace(
+            self._baseline,
+            chunks=chunks,
+            windows=tuple(chunks),
+            start_ns=self._live.first_ns,
+            end_ns=None if self._live.last_ns is None else self._live.last_ns - 1,
         )
 
     def state(self) -> Tree:
-        """The verdicts made so far, for `restore`; all else follows from the baseline."""
-        return {window: verdicts.state() for window, verdicts in self._verdicts.items()}
+        """The verdicts made so far and the references, for `restore`; all else follows from the baseline."""
+        return {"live": self._live.state() if self._live else None, "references": self._references_state()}
+
+    def _references_state(self) -> Tree:
+        return {
+            reference.name: {
+                "verdicts": judge.state(),
+                "sequences": sequences.state(),
+                "reference": reference.state(),
+            }
+            for reference, judge, sequences in zip(self.references, self._judges, self._sequences, strict=True)
+        }
 
     def restore(self, tree: Tree) -> None:
-        """Take over a state of a detector with the same baseline.
+        """Take over a state of a detector with the same baseline; references that it did not have begin anew.
 
         Raises:
             DamagedError: It is none.
         """
-        stored = Stored(tree)
-        for window in stored.names:
-            self._verdicts[window] = Verdicts(len(self._baseline.columns))
-            self._verdicts[window].restore(stored.tree(window))
+        if self._live is not None and Stored(tree).tree("live") is not None:
+            self._live.restore(Stored(tree).tree("live"))
+        stored = Stored(tree).member("references")
+        for reference, judge, sequences in zip(self.references, self._judges, self._sequences, strict=True):
+            if reference.name in stored.names:
+                own = stored.member(reference.name)
+                judge.restore(own.member("verdicts"))
+                sequences.restore(own.tree("sequences"))
+                reference.restore(own.tree("reference"))
 
-    def _decide(self, window: WindowCounts, value: Floats, rows: Floats) -> Decision:
-        """Verdict of each column in one window, by the deciding statistic."""
-        nulls = self._nulls_of(window.window)
-        squared = to_squared_scale(METHODS[DECIDING], value, rows)
-        sampling = self._sampling(DECIDING, rows)
-        natural = np.array([null.natural for null in nulls])
-        shape = np.array([null.shape for null in nulls])
-        chunks = np.array([float(null.chunks) for null in nulls])
-        pvalue = surprise(squared, sampling + natural, shape, chunks)
-        effect = np.sqrt(np.maximum(0, squared - sampling))
-        exceeds = (pvalue < self._config.level) & (effect >= self._config.min_effect)
-        judged = (rows >= self._config.min_rows) & ~np.isnan(pvalue)
-        verdicts = self._verdicts.setdefault(window.window.name, Verdicts(len(rows)))
-        detected = verdicts.judge(window.index, window.revision, exceeds, judged)
-        reasons = [
-            None if ok else null.reason or "insufficient" for ok, null in zip(~np.isnan(detected), nulls, strict=True)
-        ]
-        return Decision(pvalue, detected, reasons, [null.source or None for null in nulls])
+    def _compare(
+        self,
+        reference_number: int,
+        windows: Sequence[WindowCounts],
+        counts: Counts,
+        moments: Floats,
+        part: range,
+    ) -> tuple[pl.DataFrame, pl.DataFrame, list[Judged]]:
+        """Some windows against one reference, which is the same for all of them."""
+        reference, judge = self.references[reference_number], self._judges[reference_number]
+        mine = [windows[i] for i in part]
+        expected = reference.expect(mine[0], counts.window(part[0]))
+        place = slice(part.start, part.stop)
+        observed = counts.bins[place].astype(np.float64)
+        against = np.zeros(observed.shape[1]) if expected is None else expected.counts
+        tails = moments[place][:, :, [Moment.TAIL_BELOW, Moment.TAIL_ABOVE]]
+        scores = score(METHODS.values(), self._groupings, against[None], observed, tails)
+        measured = self._measure(counts, part, windows, scores, expected)
+        judged: list[Judged] = []
+        sequential: list[Floats] = []
+        for number, window in enumerate(mine):
+            judged.append(judge.judge(window, None if expected is None else _single(measured, number)))
+            stream = self._standardised(
+                reference.kind, window.window, scores.shifts[number], measured, number, judged[-1]
+            )
+            sequential.append(self._sequences[reference_number].observe(window, stream, window.window.overlap))
+            if window.revision == 0 and self._live and isinstance(reference, FixedReference):
+                self._live.observe(window, _single(measured, number))
+            if window.revision == 0:
+                reference.observe(window, counts.window(part[number]), drifted=judged[-1].drifted == 1)
+        numbers = self._numbers(scores, measured, judged, np.stack(sequential, axis=1))
+        findings = self._table.build(mine, numbers, reference.name)
+        if reference.kind is Comparison.ROLLING and expected is not None:
+            findings = pl.concat([findings, self._anchor.findings(mine[0], expected, reference.name)])
+        return findings, self._model_table(mine, judged, reference.name), judged
 
-    def _findings(
-        self, windows: Sequence[WindowCounts], scores: Scores, rows: Floats, decisions: list[Decision]
-    ) -> pl.DataFrame:
-        value = np.stack([scores.values[key] for key in METHODS])
-        beyond = [self._beyond_noise(key, scores.values[key], rows) for key in METHODS]
-        own = {**scores.pvalues, DECIDING: np.stack([each.pvalue for each in decisions])}
-        none = np.full_like(rows, np.nan)
-        numbers = Numbers(
-            rows=rows,
-            value=value,
-            noise_floor=np.stack([floor for floor, _ in beyond]),
-            effect=np.stack([effect for _, effect in beyond]),
-            pvalue=np.stack([own.get(key, none) for key in METHODS]),
+    def _measure(
+        self,
+        counts: Counts,
+        part: range,
+        windows: Sequence[WindowCounts],
+        scores: Scores,
+        expected: Expected | None,
+    ) -> Measured:
+        place, offsets = slice(part.start, part.stop), self._baseline.layout.offsets
+        bins, tallies = counts.bins[place], counts.tallies[place].astype(np.float64)
+        values = np.add.reduceat(bins, offsets[:-1], axis=1).astype(np.float64)
+        lowest, highest = bins[:, offsets[:-1]].astype(np.float64), bins[:, offsets[1:] - 1].astype(np.float64)
+        starts = [windows[i].start_ns for i in part]
+        known = [each for each in starts if each is not None]
+        by_time = len(known) == len(starts) and not windows[part[0]].window.by_rows
+        compared = np.zeros((1, values.shape[1]))
+        usual: dict[str, tuple[Floats, Floats]] = {}
+        if expected is not None:
+            compared = np.add.reduceat(expected.counts, offsets[:-1])[None]
+            rows = np.full(compared.shape, expected.rows)
+            usual = {key: (expected.tallies[None, :, tally], rows) for key, tally in _TALLIES.items()}
+        return Measured(
+            starts_ns=np.array(known, np.int64) if by_time else None,
+            rows=counts.rows[place].astype(np.float64),
+            values=values,
+            compared=compared,
+            squared={key: to_squared_scale(METHODS[key], scores.values[key], values) for key in DECIDING_METHODS},
+            hits={key: tallies[:, :, tally] for key, tally in _TALLIES.items()}
+            | {OUT_OF_RANGE.key: lowest + highest, UNSEEN.key: highest},
+            expected=usual,
         )
-        return self._table.build(windows, numbers, decisions)
 
-    def _nulls_of(self, window: WindowLength) -> list[Null]:
-        if window.name not in self._nulls:
-            self._nulls[window.name] = [
-                build_null(self._baseline, column, window, float(noise), self._config.min_rows)
-                for column, noise in zip(self._baseline.columns, self._noise[DECIDING], strict=True)
-            ]
-        return self._nulls[window.name]
+    def _standardised(
+        self, kind: Comparison, length: WindowLength, shift: Floats, measured: Measured, number: int, judged: Judged
+    ) -> Floats:
+        """What sequential detectors see of a window."""
+        with np.errstate(divide="ignore"):  # No rows: no standard error.
+            inverse = 1 / measured.values[number] + 1 / measured.compared[0]
+        natural = self._calibrations[kind].nulls_of(length).methods[_OF_MEANS].natural
+        none = np.full(len(inverse), np.nan)
+        surprise = judged.surprise[DECIDING].pvalue[0] if DECIDING in judged.surprise else none
+        return standardised(shift, self._groupings[Bins.FINE].spread, inverse, natural, surprise)
 
-    def _sampling(self, key: str, rows: Floats) -> Floats:
-        """What sampling adds to a method's statistic on the squared scale: a (1/n + 1/N)."""
+    def _numbers(self, scores: Scores, measured: Measured, judged: Sequence[Judged], sequential: Floats) -> Numbers:
+        w, c = measured.values.shape
+        table = {name: np.full((len(KEYS), w, c + 1), np.nan) for name in ("value", "floor", "effect", "pvalue")}
+        rows = np.empty((len(KEYS), w, c + 1))
+        rows[:, :, :c], rows[:, :, c] = measured.values, measured.rows
+        for place, key in enumerate(KEYS):
+            own = slice(c, c + 1) if key == ROWS else slice(0, c)
+            if key in METHODS:
+                table["value"][place, :, own] = scores.values[key]
+                floor, effect = self._beyond_noise(key, scores.values[key], measured)
+                table["floor"][place, :, own], table["effect"][place, :, own] = floor, effect
+                table["pvalue"][place, :, own] = scores.pvalues.get(key, np.nan)
+            elif key in SEQUENTIAL:
+                table["value"][place, :, own] = sequential[list(SEQUENTIAL).index(key)]
+            elif key in RATIOS:
+                shared = measured.shared(RATIOS[key])
+                rows[place, :, own] = shared
+                with np.errstate(invalid="ignore"):  # No rows, no share of them.
+                    table["value"][place, :, own] = measured.hits[key] / shared
+            else:
+                table["value"][place, :, own] = np.array([each.volume for each in judged])[:, None]
+            for number, each in enumerate(judged):
+                if key in each.surprise:
+                    _put(table, place, number, own, each.surprise[key], ratio=key not in METHODS)
+        return Numbers(
+            rows, table["value"], table["floor"], table["effect"], table["pvalue"],
+            np.stack([each.detected for each in judged]),
+            np.stack([each.reasons for each in judged]),
+            np.stack([each.sources for each in judged]),
+        )  # fmt: skip
+
+    def _beyond_noise(self, key: str, value: Floats, measured: Measured) -> tuple[Floats, Floats]:
+        """Noise floor and effect in the method's own unit: √x, x or n·x with x = a (1/n + 1/N) what sampling adds."""
+        spec, rows = METHODS[key], measured.values
         with np.errstate(divide="ignore", invalid="ignore"):  # No rows: infinitely noisy, or no noise at all.
-            return np.asarray(self._noise[key] * (1 / rows + 1 / self._reference_rows))
-
-    def _beyond_noise(self, key: str, value: Floats, rows: Floats) -> tuple[Floats, Floats]:
-        """Noise floor and effect in the method's own unit: √x, x or n·x with x what sampling adds."""
-        spec, x = METHODS[key], self._sampling(key, rows)
+            x = np.asarray(self._noise[key] * (1 / rows + 1 / measured.compared))
         beyond = np.maximum(0, to_squared_scale(spec, value, rows) - x)
         match spec.scale:
             case Scale.SQUARED:
@@ -156,3 +294,54 @@ class Detector:
                 with np.errstate(invalid="ignore"):  # No rows, no value.
                     return x * rows, beyond * rows
         raise AssertionError(spec.scale)
+
+    def _model_table(self, windows: Sequence[WindowCounts], judged: Sequence[Judged], baseline: str) -> pl.DataFrame:
+        units = self._units
+        features = np.append([each.role.value == "feature" for each in units.columns], False)
+        mine = features[units.column] & units.counts
+        column = units.column[mine]
+        rows = []
+        for window, each in zip(windows, judged, strict=True):
+            own = each.detected[mine]
+            known, drifted = np.unique(column[~np.isnan(own)]), np.unique(column[own == 1])
+            weight = float(units.weights[known].sum())
+            rows.append(
+                (
+                    *self.key, self._segment, window.window.name, window.index, window.end_ns, window.revision,
+                    baseline,
+                    None if np.isnan(each.level) else each.level,
+                    None if np.isnan(each.drifted) else bool(each.drifted),
+                    None if np.isnan(each.drifted) else len(drifted),
+                    float(units.weights[drifted].sum()) / weight if weight else None,
+                )
+            )  # fmt: skip
+        return pl.DataFrame(rows, schema=MODEL_FINDINGS_SCHEMA, orient="row")
+
+
+def _parts(reference: Reference, windows: int) -> list[range]:
+    """Windows that can be compared at once: all with what never changes, else each after the one before."""
+    if isinstance(reference, FixedReference):
+        return [range(windows)]
+    return [range(i, i + 1) for i in range(windows)]
+
+
+def _single(measured: Measured, number: int) -> Measured:
+    """One window's part of what was measured."""
+    one = slice(number, number + 1)
+    return Measured(
+        None if measured.starts_ns is None else measured.starts_ns[one],
+        measured.rows[one],
+        measured.values[one],
+        measured.compared,
+        {key: table[one] for key, table in measured.squared.items()},
+        {key: table[one] for key, table in measured.hits.items()},
+        measured.expected,
+    )
+
+
+def _put(table: dict[str, Floats], place: int, window: int, own: slice, found: Surprise, *, ratio: bool) -> None:
+    """What was found of one window; methods know their noise already."""
+    table["pvalue"][place, window, own] = found.pvalue[0]
+    if ratio:
+        table["floor"][place, window, own] = found.noise_floor[0]
+        table["effect"][place, window, own] = found.effect[0]

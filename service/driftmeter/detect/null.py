@@ -1,90 +1,197 @@
-"""How far undrifted windows lie from the baseline, and how surprising a window is against that.
+"""What windows of a model look like without drift, from the baseline's own chunks, and how surprising a window is.
 
-The deciding statistic Q is on the squared scale, where noise adds: E[Q] = a (1/n + 1/N) + b for n rows in the window
-and N in the baseline. a is sampling noise, b the natural variation between the baseline's own chunks.
+**Methods.** The deciding statistics Q are on the squared scale, where noise adds: E[Q] = a (1/n + 1/N) + b for n rows
+in the window and N in what it is compared with. a is sampling noise, b the natural variation between the baseline's own
+chunks. The surprise is the upper tail of F(2k, 2kK) at Q / E[Q].
+
+**Ratios.** A window's ratio is drawn about the usual one with the variation that the chunks show beyond sampling, and
+the rows by it: a beta-binomial distribution, with Jeffreys' prior, since a baseline may hold none at all (Jeffreys,
+1946, https://doi.org/10.1098/rspa.1946.0056).
+
+**Volume.** The logarithm of the rows of a window about its mean in the same hour of the week, or of the day where the
+baseline is too short for that, by Student's t.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from driftmeter.model.baseline import Baseline, ColumnBaseline
+from driftmeter.detect.beta_binomial import tails
+from driftmeter.methods import DECIDING, DECIDING_METHODS
+from driftmeter.methods.ratios import RATIOS, RatioSpec
+from driftmeter.model.baseline import Baseline, Chunks, Comparison
 from driftmeter.model.windows import DAY_NS, WEEK_NS, WindowLength, parse_window
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Texts = npt.NDArray[np.object_]
 
 CHUNKS_MIN = 20
 """Chunks of a window length that a verdict needs at least."""
 
+_VARIANCE_MIN = 1e-6  # A constant column has none.
+_CORRELATION_MAX = 0.999
+_SEASON_TIMES_MIN = 3
+"""Times that the baseline must cover a day or a week before rows are expected by the hour of it."""
 
-@dataclass(frozen=True)
-class Null:
-    """What one column's windows of one length look like without drift.
+
+@dataclass(frozen=True, eq=False)
+class MethodNull:
+    """One method, each float64 (columns,): natural variation b, shape k, and number of chunks K; nan for none."""
+
+    natural: Floats
+    shape: Floats
+    chunks: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class RatioNull:
+    """One ratio, each float64 (columns,).
 
     Attributes:
-        natural: b, on the squared scale.
-        shape: k, 1 / variance of Q / mean over the chunks.
-        chunks: K, number of chunks.
-        source: `own`, or `borrowed` from a shorter window length; empty when there is none.
-        reason: Why there is no verdict; empty when there can be one.
+        hits: Rows that it counts in all chunks; of values out of range and unseen, as `Chunks.ratios` says.
+        rows: Rows that it is a share of.
+        correlation: Of two rows of one window, beyond that of any two rows: 0 when the ratio never varies.
+        typical: Rows of a chunk, on average.
     """
 
-    natural: float = np.nan
-    shape: float = np.nan
-    chunks: int = 0
-    source: str = ""
-    reason: str = ""
+    hits: Floats
+    rows: Floats
+    correlation: Floats
+    typical: Floats
 
 
-def build_null(baseline: Baseline, column: ColumnBaseline, window: WindowLength, noise: float, min_rows: int) -> Null:
-    """The null distribution of one column and window length, or the reason why there is none."""
-    if baseline.name == "learned":
-        return Null(reason="provisional")
-    if not window.by_rows and baseline.start_ns is None:
-        return Null(reason="no_timestamps")
-    if not window.by_rows and window.length_ns >= DAY_NS and _span_ns(baseline) < WEEK_NS:
-        return Null(reason="no_weekly_cycle")
-    for length in _not_longer(baseline, window):
-        fitted = _fit(column, length.name, noise, min_rows)
+@dataclass(frozen=True, eq=False)
+class VolumeNull:
+    """Rows per window.
+
+    Attributes:
+        season_ns: After what time the same is expected again; 0 when always.
+        slot_ns: Length of the slots that a season is cut into.
+        mean: float64 (slots,): mean logarithm of the rows; nan where the baseline has none.
+        chunks: float64 (slots,): how many chunks that is a mean of.
+        variance: About these means.
+        freedom: Degrees of freedom of the variance.
+    """
+
+    season_ns: int
+    slot_ns: int
+    mean: Floats
+    chunks: Floats
+    variance: float
+    freedom: float
+
+
+@dataclass(frozen=True, eq=False)
+class Nulls:
+    """All columns of one comparison and window length.
+
+    Attributes:
+        methods: Per deciding method.
+        ratios: Per ratio.
+        volume: None where rows per window say nothing.
+        source: object (columns,): `own`, or `borrowed` from a shorter window length; None where there is no null.
+        reason: object (columns,): why there is none; None where there is one.
+    """
+
+    methods: Mapping[str, MethodNull]
+    ratios: Mapping[str, RatioNull]
+    volume: VolumeNull | None
+    source: Texts
+    reason: Texts
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of w windows of c columns, live ones or the baseline's chunks.
+
+    Attributes:
+        starts_ns: int64 (w,): their starts; None without times.
+        rows: float64 (w,): rows.
+        values: float64 (w, c): rows with a value.
+        compared: float64 (w or 1, c): values that they were compared with.
+        squared: Per deciding method, float64 (w, c): on the squared scale.
+        hits: Per ratio, float64 (w, c): rows that it counts.
+        expected: Per ratio, hits and rows of what they were compared with, each float64 (w or 1, c); without it, those
+            of the null.
+    """
+
+    starts_ns: npt.NDArray[np.int64] | None
+    rows: Floats
+    values: Floats
+    compared: Floats
+    squared: Mapping[str, Floats]
+    hits: Mapping[str, Floats]
+    expected: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def shared(self, spec: RatioSpec) -> Floats:
+        """float64 (w, c): the rows that a ratio is a share of."""
+        return self.values if spec.of_values else np.broadcast_to(self.rows[:, None], self.values.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Surprise:
+    """Of one method, ratio or the volume over some windows, each float64 (w, c), in the method's own unit.
+
+    Attributes:
+        pvalue: Probability of a window at least so far away without drift; nan without a null.
+        effect: How far, beyond noise.
+        excess: How far, beyond noise and natural variation: what must be large enough for drift. A weekday is always
+            far from the mix of all weekdays; it is the window that is further than usual that counts.
+        noise_floor: What sampling alone gives.
+    """
+
+    pvalue: Floats
+    effect: Floats
+    excess: Floats
+    noise_floor: Floats
+
+
+def build_nulls(
+    baseline: Baseline,
+    kind: Comparison,
+    window: WindowLength,
+    noise: Mapping[str, Floats],
+    min_rows: int,
+    block: int | None = None,
+) -> Nulls:
+    """What windows of one length look like without drift, or the reasons why that is not known.
+
+    Args:
+        baseline: The baseline.
+        kind: What windows are compared with.
+        window: Their length; those that overlap look like those that do not.
+        noise: Per deciding method, a of each column, float64 (columns,).
+        min_rows: Chunks of fewer rows with a value are left out.
+        block: Block of time to leave out, for the chunks in it; None takes all of the window's own length. With a
+            block nothing is borrowed.
+    """
+    window = window.disjoint
+    none = _nothing(len(baseline.columns))
+    reason = _reason(baseline, window)
+    if reason:
+        none.reason[:] = reason
+        return none
+    lengths = [each for each in _not_longer(baseline, window) if block is None or each[1:] == window[1:]]
+    for length in lengths:
+        chunks = baseline.chunks[length.name]
+        fitted = _fit(baseline, chunks, kind, length, noise, min_rows, block)
         if fitted is not None:
-            natural, shape, chunks = fitted
-            return Null(natural, shape, chunks, "own" if length[1:] == window[1:] else "borrowed")
-    return Null(reason="too_few_chunks")
+            new = np.array([each is None for each in none.source.tolist()])
+            new &= fitted.methods[DECIDING].chunks >= CHUNKS_MIN * _part(chunks, block)
+            _take_over(none, fitted, new, "own" if length[1:] == window[1:] else "borrowed")
+            if none.volume is None and length[1:] == window[1:]:
+                none = Nulls(none.methods, none.ratios, fitted.volume, none.source, none.reason)
+    return none
 
 
-def _span_ns(baseline: Baseline) -> int:
-    """Time that the baseline covers, a partial last day counted whole: a week of daytime traffic is a week."""
-    assert baseline.start_ns is not None and baseline.end_ns is not None  # noqa: PT018, S101 - checked by the caller.
-    return (baseline.end_ns // DAY_NS + 1 - baseline.start_ns // DAY_NS) * DAY_NS
-
-
-def _not_longer(baseline: Baseline, window: WindowLength) -> list[WindowLength]:
-    """The window's length and shorter ones of the same sort that the baseline has chunks of, longest first.
-
-    Lengths are compared, not names: chunks of 24h serve a window of 1d.
-    """
-    lengths = [parse_window(name) for name in baseline.windows]
-    alike = [each for each in lengths if each.by_rows == window.by_rows and each[1:] <= window[1:]]
-    return sorted(alike, key=lambda each: each[1:], reverse=True)
-
-
-def _fit(column: ColumnBaseline, name: str, noise: float, min_rows: int) -> tuple[float, float, int] | None:
-    chunks = column.chunks.get(name)
-    if chunks is None:
-        return None
-    usable = (chunks.rows >= min_rows) & np.isfinite(chunks.squared)
-    rows, squared = chunks.rows[usable].astype(np.float64), chunks.squared[usable]
-    if len(rows) < CHUNKS_MIN:
-        return None
-    sampling = noise * (1 / rows + 1 / np.maximum(column.counts.sum() - rows, 1))
-    natural = max(0.0, float(np.mean(squared - sampling)))
-    mean = sampling + natural
-    # A constant column never moves: its chunks are all at 0, and any distance at all is a surprise.
-    relative = np.divide(squared, mean, out=np.ones_like(squared), where=mean > 0)
-    variance = float(np.var(relative, ddof=1))
-    return natural, 1 / max(variance, 1e-6), len(rows)
+def surprises(nulls: Nulls, measured: Measured, noise: Mapping[str, Floats]) -> dict[str, Surprise]:
+    """How surprising windows are, per deciding method and ratio; `noise` as for `build_nulls`."""
+    found = {key: _of_method(nulls.methods[key], measured, key, noise[key]) for key in DECIDING_METHODS}
+    return found | {key: _of_ratio(nulls.ratios[key], measured, spec) for key, spec in RATIOS.items()}
 
 
 def surprise(squared: Floats, mean: Floats, shape: Floats, chunks: Floats) -> Floats:
@@ -97,3 +204,229 @@ def surprise(squared: Floats, mean: Floats, shape: Floats, chunks: Floats) -> Fl
         ratio = np.where(mean > 0, squared / mean, np.where(squared > 0, np.inf, 1.0))
         tail = special.fdtrc(2 * shape, 2 * shape * chunks, np.where(np.isinf(ratio), 1e300, ratio))
     return np.where(np.isnan(squared) | np.isnan(shape), np.nan, tail)
+
+
+def critical_squared(mean: Floats, shape: Floats, chunks: Floats, level: float) -> Floats:
+    """The Q from which on a window is more surprising than a level: where `surprise` is the level."""
+    return np.asarray(mean * special.fdtri(2 * shape, 2 * shape * chunks, 1 - level))
+
+
+def volume_surprise(null: VolumeNull | None, measured: Measured) -> tuple[Floats, Surprise]:
+    """Logarithm of the rows of each window over the usual ones, float64 (w, 1), and how surprising it is."""
+    w = len(measured.rows)
+    nan = np.full((w, 1), np.nan)
+    if null is None or measured.starts_ns is None:
+        return nan, Surprise(nan, nan, nan, nan)
+    slots = _slots(measured.starts_ns, null.season_ns, null.slot_ns)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = np.log(measured.rows) - null.mean[slots]
+        spread = null.variance * (1 + 1 / null.chunks[slots])
+        squared = away**2 / spread
+        pvalue = np.where(np.isnan(squared), np.nan, special.fdtrc(1.0, null.freedom, squared))
+        noise = 1 / measured.rows
+    effect, excess = np.sqrt(np.maximum(0, away**2 - noise)), np.sqrt(np.maximum(0, away**2 - spread))
+    return away[:, None], Surprise(pvalue[:, None], effect[:, None], excess[:, None], np.sqrt(noise)[:, None])
+
+
+def covered_ns(baseline: Baseline) -> int:
+    """Time that the baseline covers: its days from the first to the last, but for gaps of more than a week.
+
+    A partial last day counts whole, and so do days without rows: a week of traffic in office hours is a week.
+    """
+    if baseline.start_ns is None or baseline.end_ns is None:
+        return 0
+    ends = np.array([baseline.start_ns, baseline.end_ns])
+    by_time = [
+        each.starts_ns
+        for name, each in baseline.chunks.items()
+        if each.starts_ns is not None and not parse_window(name).by_rows
+    ]
+    gaps = np.diff(np.unique(np.concatenate([ends, *by_time]) // DAY_NS)) * DAY_NS
+    if by_time:
+        gaps = np.where(gaps <= WEEK_NS, gaps, DAY_NS)
+    return int(gaps.sum()) + DAY_NS
+
+
+def _reason(baseline: Baseline, window: WindowLength) -> str:
+    if baseline.is_provisional:
+        return "provisional"
+    if not window.by_rows and baseline.start_ns is None:
+        return "no_timestamps"
+    if not window.by_rows and window.length_ns >= DAY_NS and covered_ns(baseline) < WEEK_NS:
+        return "no_weekly_cycle"
+    return ""
+
+
+def _nothing(columns: int) -> Nulls:
+    def nan() -> Floats:
+        return np.full(columns, np.nan)
+
+    return Nulls(
+        {key: MethodNull(nan(), nan(), nan()) for key in DECIDING_METHODS},
+        {key: RatioNull(nan(), nan(), nan(), nan()) for key in RATIOS},
+        None,
+        np.full(columns, None, object),
+        np.full(columns, "too_few_chunks", object),
+    )
+
+
+def _take_over(nulls: Nulls, fitted: Nulls, new: Bools, source: str) -> None:
+    """Fill in the columns that had no null yet."""
+    for key, method in fitted.methods.items():
+        for name in ("natural", "shape", "chunks"):
+            getattr(nulls.methods[key], name)[new] = getattr(method, name)[new]
+    for key, ratio in fitted.ratios.items():
+        for name in ("hits", "rows", "correlation", "typical"):
+            getattr(nulls.ratios[key], name)[new] = getattr(ratio, name)[new]
+    nulls.source[new], nulls.reason[new] = source, None
+
+
+def _not_longer(baseline: Baseline, window: WindowLength) -> list[WindowLength]:
+    """The window's length and shorter ones of the same sort that the baseline has chunks of, longest first.
+
+    Lengths are compared, not names: chunks of 24h serve a window of 1d.
+    """
+    lengths = [parse_window(name) for name in baseline.chunks]
+    alike = [each for each in lengths if each.by_rows == window.by_rows and each[1:] <= window[1:]]
+    return sorted(alike, key=lambda each: each[1:], reverse=True)
+
+
+def _part(chunks: Chunks, block: int | None) -> float:
+    """Share of the chunks that is left without the block."""
+    return 1.0 if block is None else float(np.mean(chunks.blocks != block))
+
+
+def _fit(  # noqa: PLR0913 - as `build_nulls`.
+    baseline: Baseline,
+    chunks: Chunks,
+    kind: Comparison,
+    length: WindowLength,
+    noise: Mapping[str, Floats],
+    min_rows: int,
+    block: int | None,
+) -> Nulls | None:
+    compared = chunks.compared.get(kind)
+    if compared is None:
+        return None
+    keep = np.ones(len(chunks.rows), np.bool_) if block is None else chunks.blocks != block
+    values = chunks.values.astype(np.float64)
+    methods = {
+        key: _fit_method(values[keep], compared.rows[keep], compared.squared[key][keep], noise[key], min_rows)
+        for key in DECIDING_METHODS
+    }
+    if block is not None and kind is Comparison.REST:
+        for key in chunks.distant:
+            methods[key] = _unseen_by(block, methods[key], chunks.distant[key], noise[key])
+    rows = chunks.rows[keep].astype(np.float64)
+    ratios = {
+        key: _fit_ratio(
+            chunks.ratios[key][keep].astype(np.float64),
+            values[keep] if spec.of_values else np.broadcast_to(rows[:, None], values[keep].shape),
+        )
+        for key, spec in RATIOS.items()
+    }
+    volume = None
+    if chunks.starts_ns is not None and not length.by_rows:
+        volume = _fit_volume(chunks.starts_ns[keep], rows, length.length_ns, covered_ns(baseline))
+    none = np.full(len(baseline.columns), None, object)
+    return Nulls(methods, ratios, volume, none, none)
+
+
+def _fit_method(values: Floats, compared: Floats, squared: Floats, noise: Floats, min_rows: int) -> MethodNull:
+    """b, k and K of each column; arguments float64 (chunks, columns), `noise` (columns,)."""
+    usable = (values >= min_rows) & (compared > 0) & np.isfinite(squared)
+    chunks = usable.sum(axis=0).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sampling = noise * (1 / values + 1 / compared)
+        natural = np.maximum(0.0, np.where(usable, squared - sampling, 0.0).sum(axis=0) / chunks)
+        mean = sampling + natural
+        # A constant column never moves: its chunks are all at 0, and any distance at all is a surprise.
+        relative = np.where(mean > 0, squared / mean, 1.0)
+        average = np.where(usable, relative, 0.0).sum(axis=0) / chunks
+        variance = np.where(usable, (relative - average) ** 2, 0.0).sum(axis=0) / (chunks - 1)
+        shape = 1 / np.maximum(variance, _VARIANCE_MIN)
+    few = chunks < 2  # noqa: PLR2004 - one has no variance.
+    return MethodNull(np.where(few, np.nan, natural), np.where(few, np.nan, shape), chunks)
+
+
+def _unseen_by(block: int, null: MethodNull, distant: Floats, noise: Floats) -> MethodNull:
+    """A null of the chunks outside a block, compared with what is neither of their own block nor of this one.
+
+    Without that the block stands in what they are compared with, and their natural variation tells of it: a column that
+    wanders off within the block would look usual there.
+    """
+    squared, sampling = distant[:, block]
+    natural = np.maximum(0.0, squared - noise * sampling)
+    return MethodNull(np.where(np.isnan(natural), null.natural, natural), null.shape, null.chunks)
+
+
+def _fit_ratio(hits: Floats, rows: Floats) -> RatioNull:
+    """A ratio's usual value and how much it varies; arguments float64 (chunks, columns).
+
+    The correlation is the moment estimate: Σ n (r - p)² / (p (1 - p)) is Σ (1 - n/N) without it, and grows by
+    Σ (n - 1) (1 - n/N) times it (Williams, 1982, https://doi.org/10.2307/2347977).
+    """
+    all_hits, all_rows = hits.sum(axis=0), rows.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = all_hits / all_rows
+        spread = np.where(rows > 0, (hits - p * rows) ** 2 / rows, 0.0).sum(axis=0) / (p * (1 - p))
+        rest = np.where(rows > 0, 1 - rows / all_rows, 0.0)
+        correlation = (spread - rest.sum(axis=0)) / (np.maximum(rows - 1, 0) * rest).sum(axis=0)
+        typical = all_rows / np.maximum((rows > 0).sum(axis=0), 1)
+    correlation = np.clip(np.nan_to_num(correlation, nan=0.0, posinf=0.0, neginf=0.0), 0.0, _CORRELATION_MAX)
+    return RatioNull(all_hits, all_rows, correlation, typical)
+
+
+def _of_method(null: MethodNull, measured: Measured, key: str, noise: Floats) -> Surprise:
+    squared = measured.squared[key]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sampling = noise * (1 / measured.values + 1 / measured.compared)
+    pvalue = surprise(squared, sampling + null.natural, null.shape, null.chunks)
+    effect = np.sqrt(np.maximum(0, squared - sampling))
+    excess = np.sqrt(np.maximum(0, squared - sampling - null.natural))
+    return Surprise(pvalue, effect, excess, np.sqrt(sampling))
+
+
+def _of_ratio(null: RatioNull, measured: Measured, spec: RatioSpec) -> Surprise:
+    """Beta-binomial predictive: N rows weigh as many as N / (1 + (typical - 1) · correlation) independent ones."""
+    hits, rows = measured.hits[spec.key], measured.shared(spec)
+    usual_hits, usual_rows = measured.expected.get(spec.key, (null.hits[None], null.rows[None]))
+    unknown = np.isnan(usual_rows)  # Without chunks: by definition the baseline has none of it.
+    usual_hits = np.where(unknown, 0.0, usual_hits)
+    usual_rows = np.where(unknown, measured.compared, usual_rows)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = usual_rows / (1 + (np.minimum(null.typical, usual_rows) - 1).clip(min=0) * null.correlation)
+        mean = (worth * usual_hits / usual_rows + 0.5) / (worth + 1)
+        spread = null.correlation + (1 - null.correlation) / (worth + 2)  # Var(ratio) / (mean (1 - mean)).
+        upper, lower = tails(*np.broadcast_arrays(hits, rows, mean, 1 / spread - 1))
+        away = hits / rows - usual_hits / usual_rows
+        likely = (usual_hits + 0.5) / (usual_rows + 1)
+        sampling = likely * (1 - likely) * (1 / rows + 1 / usual_rows)
+    pvalue = np.minimum(1.0, 2 * np.minimum(upper, lower)) if spec.both_ways else upper
+    effect = np.sqrt(np.maximum(0, away**2 - sampling))
+    excess = np.sqrt(np.maximum(0, away**2 - sampling - mean * (1 - mean) * null.correlation))
+    if not spec.both_ways:
+        effect, excess = np.where(away < 0, 0.0, effect), np.where(away < 0, 0.0, excess)
+    return Surprise(pvalue, effect, excess, np.sqrt(sampling))
+
+
+def _fit_volume(starts_ns: npt.NDArray[np.int64], rows: Floats, length_ns: int, covered_ns: int) -> VolumeNull | None:
+    season_ns = next(
+        (each for each in (WEEK_NS, DAY_NS) if length_ns < each and covered_ns >= _SEASON_TIMES_MIN * each), 0
+    )
+    slot_ns = max(length_ns, 3_600 * 10**9)
+    slots = _slots(starts_ns, season_ns, slot_ns)
+    size = int(slots.max(initial=0)) + 1 if not season_ns else -(-season_ns // slot_ns)
+    logs = np.log(rows)
+    chunks = np.bincount(slots, minlength=size).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(slots, logs, minlength=size) / chunks
+    freedom = float(len(rows) - np.count_nonzero(chunks))
+    if len(rows) < CHUNKS_MIN or freedom < CHUNKS_MIN / 2:
+        return None
+    variance = float(((logs - mean[slots]) ** 2).sum() / freedom)
+    return VolumeNull(season_ns, slot_ns, mean, chunks, max(variance, _VARIANCE_MIN), freedom)
+
+
+def _slots(starts_ns: npt.NDArray[np.int64], season_ns: int, slot_ns: int) -> npt.NDArray[np.int64]:
+    return starts_ns % season_ns // slot_ns if season_ns else np.zeros(len(starts_ns), np.int64)

@@ -1,4 +1,6 @@
-"""From surprising windows to a verdict: two of the last three windows."""
+"""From windows that exceed to a verdict: so many of the last ones, and not over at the first quiet one."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -7,9 +9,6 @@ from driftmeter.errors import DamagedError
 from driftmeter.model.bundle import Tree
 from driftmeter.model.stored import Stored
 
-LAST_WINDOWS = 3
-NEEDED = 2
-
 REMEMBERED = 1_000
 """Windows whose verdict is kept for revisions: more than three days of 5-minute windows."""
 
@@ -17,19 +16,43 @@ _NONE, _NO, _YES = -1, 0, 1
 _ROOM_MIN = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """From windows that exceed to drift.
+
+    Attributes:
+        needed: Drift begins when so many of the last `of` windows exceed.
+        of: Windows that are looked at: the last ones that could be judged.
+        keeps: Drift goes on while at least so many of them exceed, 1 <= keeps <= needed <= of.
+    """
+
+    needed: int = 2
+    of: int = 3
+    keeps: int = 1
+
+
 class Verdicts:
     """The verdicts of one model and window length, over the sequence of its windows.
 
-    Depends on the sequence of statistics alone. A verdict is made once per window; revisions keep it.
+    Depends on the sequence of statistics alone. A verdict is made once per window; revisions keep it. Of windows that
+    overlap, every `stride`-th is judged, and its verdict stands until the next: these have no time in common, as the
+    chunks of the replay that the level is from. Were the others judged too, with those that they do not overlap, a
+    model without drift would go into drift 10 to 40 times as often at `24h every 1h` (simulated, days alike or not).
 
     Args:
-        columns: Number of columns.
+        columns: Number of units that are judged.
+        rule: When drift begins and ends.
+        stride: After how many windows one begins that does not overlap: length / hop.
     """
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, rule: Rule = Rule(), stride: int = 1) -> None:
         self.columns = columns
-        # What exceeded in the last windows that could be judged, oldest first, -1 where there were fewer.
-        self._recent: npt.NDArray[np.int8] = np.full((columns, LAST_WINDOWS), _NONE, np.int8)
+        self._rule = rule
+        self._stride = stride
+        # What exceeded in the last windows that could be judged, oldest first, -1 where there were fewer, and whether
+        # the last of them drifted.
+        self._recent: npt.NDArray[np.int8] = np.full((columns, rule.of), _NONE, np.int8)
+        self._drifts: npt.NDArray[np.bool_] = np.zeros(columns, np.bool_)
         # A ring of windows: the number and the verdicts of each, where each is, and where the next one comes.
         self._windows: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self._table: npt.NDArray[np.int8] = np.empty((0, columns), np.int8)
@@ -37,7 +60,12 @@ class Verdicts:
         self._next = 0
 
     def judge(
-        self, index: int, revision: int, exceeds: npt.NDArray[np.bool_], sufficient: npt.NDArray[np.bool_]
+        self,
+        index: int,
+        revision: int,
+        exceeds: npt.NDArray[np.bool_],
+        sufficient: npt.NDArray[np.bool_],
+        hop: int | None = None,
     ) -> npt.NDArray[np.float64]:
         """Verdict of each column in one window: 1 drifted, 0 not, nan none.
 
@@ -47,6 +75,7 @@ class Verdicts:
                 rows until then.
             exceeds: bool (columns,): surprising and large enough.
             sufficient: bool (columns,): whether the window can be judged; windows that cannot neither count nor reset.
+            hop: Which hop of time it begins at, since windows without rows have no number; its number unless given.
         """
         place = self._places.get(index)
         if revision > 0 and place is None:
@@ -55,8 +84,14 @@ class Verdicts:
             place = self._new_place(index)
         verdicts = self._table[place]
         now = sufficient & (verdicts == _NONE)
-        self._recent[now] = np.column_stack([self._recent[now, 1:], exceeds[now]])
-        verdicts[now] = np.count_nonzero(self._recent[now] == _YES, axis=1) >= NEEDED
+        recent, drifts = self._recent, self._drifts
+        if (index if hop is None else hop) % self._stride == 0:
+            recent[now] = np.column_stack([recent[now, 1:], exceeds[now]])
+            exceeding = np.count_nonzero(recent[now] == _YES, axis=1)
+            drifts[now] = (exceeding >= self._rule.needed) | (drifts[now] & (exceeding >= self._rule.keeps))
+        else:
+            now &= recent[:, -1] != _NONE
+        verdicts[now] = drifts[now]
         return np.where(verdicts == _NONE, np.nan, verdicts)
 
     def state(self) -> Tree:
@@ -64,6 +99,7 @@ class Verdicts:
         used = len(self._places)
         return {
             "recent": self._recent.copy(),
+            "drifts": self._drifts.copy(),
             "windows": self._windows[:used].copy(),
             "verdicts": self._table[:used].copy(),
             "next": self._next,
@@ -77,7 +113,8 @@ class Verdicts:
         """
         stored = Stored(tree)
         windows = stored.array("windows", np.int64, None)
-        recent = stored.array("recent", np.int8, self.columns, LAST_WINDOWS)
+        recent = stored.array("recent", np.int8, *self._recent.shape)
+        drifts = stored.array("drifts", np.bool_, *self._drifts.shape)
         verdicts = stored.array("verdicts", np.int8, len(windows), self.columns)
         following = stored.count("next")
         if len(windows) > REMEMBERED or len(np.unique(windows)) < len(windows):
@@ -86,7 +123,8 @@ class Verdicts:
             raise DamagedError("stored verdicts do not say where the next ones come")
         if not all(np.isin(each, (_NONE, _NO, _YES)).all() for each in (recent, verdicts)):
             raise DamagedError("stored verdicts are neither yes nor no")
-        self._recent, self._windows, self._table = recent.copy(), windows.copy(), verdicts.copy()
+        self._recent, self._drifts = recent.copy(), drifts.copy()
+        self._windows, self._table = windows.copy(), verdicts.copy()
         self._places = {window: place for place, window in enumerate(windows.tolist())}
         self._next = following
 

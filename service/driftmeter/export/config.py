@@ -163,6 +163,10 @@ class ExportConfig(BaseModel):
 
     interval: Duration = "30s"
     """Time between two sendings of the current values. Newly evaluated windows are sent at once besides."""
+    max_series: int = Field(default=10_000, ge=100)
+    """Most series of one model's windows of one length. Above it, features that drifted and those with the highest
+    scores keep their series, and `ml_model_withheld_columns` says how many others there are. A numeric feature has
+    some 45."""
     scrape: ScrapeConfig = Field(default_factory=ScrapeConfig)
     """The pages `/metrics`, `/healthz` and `/readyz`."""
     remote_write: RemoteWriteConfig = Field(default_factory=RemoteWriteConfig)

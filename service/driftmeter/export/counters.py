@@ -110,10 +110,8 @@ class ResultCounters:
         Args:
             findings: `FINDINGS_SCHEMA`; whole windows, each passed once, so no later revisions.
         """
-        findings = findings.filter(
-            (pl.col("segment").fill_null("") == "") & (pl.col("method") == DECIDING)
-        ).with_columns(pl.col(_IDENTITY).fill_null(""))
-        windows = _count_windows(findings)
+        findings = findings.filter(pl.col("segment").fill_null("") == "").with_columns(pl.col(_IDENTITY).fill_null(""))
+        windows = _count_windows(findings.filter(pl.col("method") == DECIDING))
         features = _count_features(findings)
         models = {ModelKey(*row) for row in windows.select(_IDENTITY).unique().rows()}
         with self._lock:
@@ -283,7 +281,10 @@ def _count_windows(findings: pl.DataFrame) -> pl.DataFrame:
 def _count_features(findings: pl.DataFrame) -> pl.DataFrame:
     """1 for each feature and window with drift, 0 for those without."""
     features = findings.filter(pl.col("role") == "feature")
-    return features.select(*_GROUP, feature=pl.col("column"), value=pl.col("detected").fill_null(False).cast(pl.Int64))
+    drifted = features.group_by(*_GROUP, "window_index", "column", maintain_order=True).agg(
+        value=pl.col("detected").fill_null(False).any().cast(pl.Int64)
+    )
+    return drifted.select(*_GROUP, feature=pl.col("column"), value="value")
 
 
 def _total_points(by_model: Mapping[ModelKey, _Totals]) -> pl.DataFrame:

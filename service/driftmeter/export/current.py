@@ -21,10 +21,11 @@ SILENT_WINDOWS = 3
 
 
 class Group(NamedTuple):
-    """What has one current window: a model and a window length by its name."""
+    """What has one current window: a model, or one of its segments, and a window length by its name."""
 
     key: ModelKey
     window: str
+    segment: str = ""
 
 
 class Age(NamedTuple):
@@ -51,6 +52,7 @@ class _Entry:
         return {
             "key": list(group.key),
             "window": group.window,
+            "segment": group.segment,
             "age": list(self.age),
             "updated_ns": self.updated_ns,
             "silence_ns": self.silence_ns,
@@ -60,7 +62,7 @@ class _Entry:
 
 def group_of(evaluated: EvaluatedWindow) -> Group:
     """The group that a window belongs to."""
-    return Group(evaluated.key, evaluated.window.name)
+    return Group(evaluated.key, evaluated.window.name, evaluated.segment)
 
 
 def age_of(evaluated: EvaluatedWindow) -> Age:
@@ -76,12 +78,12 @@ def age_of(evaluated: EvaluatedWindow) -> Age:
 def silence_ns_of(evaluated: EvaluatedWindow) -> int:
     """After how long without a further window a group counts as silent.
 
-    A window by rows is as long as the time that its rows span.
+    A window by rows is as long as the time that its rows span; of windows that overlap the next is a step away.
     """
-    length_ns = evaluated.window.length_ns
+    step_ns = evaluated.window.hop_ns
     if evaluated.window.by_rows and evaluated.start_ns is not None and evaluated.end_ns is not None:
-        length_ns = evaluated.end_ns - evaluated.start_ns
-    return max(SILENT_WINDOWS * length_ns, SILENCE_NS_MIN)
+        step_ns = (evaluated.end_ns - evaluated.start_ns) // evaluated.window.overlap
+    return max(SILENT_WINDOWS * step_ns, SILENCE_NS_MIN)
 
 
 def stamped(points: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
@@ -159,4 +161,4 @@ def _stored_entry(stored: Stored) -> tuple[Group, _Entry]:
             raise DamagedError("stored current values have an age that is none")
     points = stored.frame("points", POINTS_SCHEMA)
     entry = _Entry(age, points, stored.integer("updated_ns"), stored.integer("silence_ns"))
-    return Group(stored.key("key"), stored.text("window")), entry
+    return Group(stored.key("key"), stored.text("window"), stored.text("segment")), entry

@@ -4,20 +4,23 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from driftmeter.errors import DamagedError
+from driftmeter.errors import ConfigError, DamagedError
 from driftmeter.export.points import (
     CLASSES_SCHEMA,
     QUALITY_SCHEMA,
+    baseline_drift_to_points,
     classes_to_points,
     findings_to_points,
     quality_to_points,
     windows_to_points,
 )
+from driftmeter.export.sampled import sampled_to_points
+from driftmeter.model.anomalies import ANOMALIES_SCHEMA
 from driftmeter.model.bundle import Tree
-from driftmeter.model.findings import FINDINGS_SCHEMA
+from driftmeter.model.findings import FINDINGS_SCHEMA, MODEL_FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.stored import Stored
-from driftmeter.model.windows import WindowLength
+from driftmeter.model.windows import WindowLength, parse_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,11 @@ class EvaluatedWindow:
         end_ns: End in event time; None for rows without timestamps.
         revision: 0 at first evaluation, one more each time late rows change it.
         findings: `FINDINGS_SCHEMA`, rows of this window only.
+        model: `MODEL_FINDINGS_SCHEMA`, of this window, the reference that alarms first.
         quality: `QUALITY_SCHEMA`, rows of this window only.
         classes: `CLASSES_SCHEMA`, rows of this window only.
+        anomalies: `ANOMALIES_SCHEMA`, rows of this window only.
+        segment: Label of the segment whose rows the window has; empty when it has all.
     """
 
     key: ModelKey
@@ -45,15 +51,20 @@ class EvaluatedWindow:
     findings: pl.DataFrame = field(default_factory=FINDINGS_SCHEMA.to_frame)
     quality: pl.DataFrame = field(default_factory=QUALITY_SCHEMA.to_frame)
     classes: pl.DataFrame = field(default_factory=CLASSES_SCHEMA.to_frame)
+    model: pl.DataFrame = field(default_factory=MODEL_FINDINGS_SCHEMA.to_frame)
+    anomalies: pl.DataFrame = field(default_factory=ANOMALIES_SCHEMA.to_frame)
+    segment: str = ""
 
     def points(self, timestamp_ms: int) -> pl.DataFrame:
         """All points of this window, `POINTS_SCHEMA`, stamped with `timestamp_ms`."""
         return pl.concat(
             [
                 findings_to_points(self.findings, timestamp_ms),
-                windows_to_points(self.findings, timestamp_ms),
+                baseline_drift_to_points(self.findings, timestamp_ms),
+                windows_to_points(self.model, timestamp_ms),
                 quality_to_points(self.quality, timestamp_ms),
                 classes_to_points(self.classes, timestamp_ms),
+                sampled_to_points(self.findings, timestamp_ms),
             ]
         )
 
@@ -61,21 +72,21 @@ class EvaluatedWindow:
         """Which window it is, without its tables, for `from_state`."""
         return {
             "key": list(self.key),
-            "window": list(self.window),
+            "window": self.window.name,
             "window_index": self.window_index,
             "start_ns": self.start_ns,
             "end_ns": self.end_ns,
             "revision": self.revision,
+            "segment": self.segment,
         }
 
     @classmethod
     def from_state(cls, stored: Stored) -> "EvaluatedWindow":
         """The same window, its tables empty; raises DamagedError for what `state` never gives."""
-        match stored.items("window"):
-            case [str(name), int(length_ns), int(rows)]:
-                window = WindowLength(name, length_ns, rows)
-            case _:
-                raise DamagedError("stored state has a window length that is none")
+        try:
+            window = parse_window(stored.text("window"))
+        except ConfigError as error:
+            raise DamagedError(f"stored state has a window length that is none: {error}") from error
         return cls(
             stored.key("key"),
             window,
@@ -83,4 +94,5 @@ class EvaluatedWindow:
             stored.optional_integer("start_ns"),
             stored.optional_integer("end_ns"),
             stored.integer("revision"),
+            segment=stored.text("segment"),
         )

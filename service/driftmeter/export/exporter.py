@@ -10,6 +10,7 @@ import polars as pl
 
 from driftmeter import __version__
 from driftmeter.clock import Clock
+from driftmeter.export.budget import within_budget
 from driftmeter.export.config import ExportConfig
 from driftmeter.export.counters import ResultCounters
 from driftmeter.export.delivery import Courier
@@ -18,8 +19,9 @@ from driftmeter.export.otlp.encode import OtlpSource, encode_metrics_request
 from driftmeter.export.points import empty_points
 from driftmeter.export.remote_write.encode import encode_write_request
 from driftmeter.export.routes import Routes, Transport
+from driftmeter.export.sampled import Anomalies
 from driftmeter.export.schedule import EventSchedule, Schedule, WallSchedule
-from driftmeter.export.scrape import ScrapeServer
+from driftmeter.export.scrape import ANOMALIES_PATH, ScrapeServer
 from driftmeter.model.bundle import Tree
 from driftmeter.model.stored import Stored
 from driftmeter.model.windows import parse_duration_ns
@@ -61,6 +63,7 @@ class Exporter:
     ) -> None:
         self.counters = ResultCounters(0 if event_time else clock.now_ns())
         """Counters over all windows; the pipeline feeds `add_predictions`, `publish` the rest."""
+        self._anomalies = Anomalies()
         self._config = config
         self._telemetry = telemetry
         self._clock = clock
@@ -91,9 +94,11 @@ class Exporter:
 
     def publish(self, evaluated: EvaluatedWindow) -> None:
         """Take over an evaluated window. Returns at once, from any thread; order counts per model and window."""
-        points = evaluated.points(0)
+        points = within_budget(evaluated.points(0), self._config.max_series)
+        if not evaluated.segment:
+            self._anomalies.publish(evaluated.key, evaluated.window.name, evaluated.anomalies)
         with self._schedule_lock:
-            if not evaluated.revision:
+            if not evaluated.revision and not evaluated.segment:
                 self.counters.add_findings(evaluated.findings)
             self._schedule.publish(evaluated, points)
         if self._loop is not None:
@@ -112,7 +117,9 @@ class Exporter:
         """
         listen = self._config.scrape.listen
         if listen is not None and self._scrape is None:
-            self._scrape = ScrapeServer(listen, self._shown_points, self._telemetry, self._is_ready)
+            self._scrape = ScrapeServer(
+                listen, self._shown_points, self._telemetry, self._is_ready, {ANOMALIES_PATH: self._anomalies.page}
+            )
 
     async def start(self) -> None:
         """Serve the pages and begin to send. Destinations need not be there yet.
@@ -167,6 +174,7 @@ class Exporter:
                 "counters": self.counters.state(),
                 "schedule": self._schedule.state(),
                 "routes": self._routes.state(),
+                "anomalies": self._anomalies.state(),
                 "stopped": self._stopped,
             }
 
@@ -180,6 +188,7 @@ class Exporter:
         with self._schedule_lock:
             self.counters.restore(stored.tree("counters"))
             self._schedule.restore(stored.tree("schedule"))
+            self._anomalies.restore(stored, "anomalies")
             self._stopped = stored.flag("stopped")
             self._routes.restore(stored.member("routes"), stopped=self._stopped)
 
@@ -228,6 +237,7 @@ class Exporter:
                 route.take(due)
         for key in due.forgotten:
             self._telemetry.forget_model(key)
+            self._anomalies.forget(key)
 
     async def _stop_sending(self, deadline_seconds: float) -> None:
         """Hand out and deliver what can be in this time, then end all tasks."""

@@ -56,7 +56,11 @@ def _drift(subject: str, what: str, labels: tuple[str, ...]) -> tuple[MetricSpec
         ("score", f"Jensen-Shannon distance of {what} from its baseline, 0 to 1.", ()),
         ("noise_floor", f"Score that {what} would have from sampling noise alone.", ()),
         ("effect", f"Score of {what} beyond noise.", ()),
-        ("detected", f"1 when {what} has drifted, 0 when not; absent without a verdict.", ()),
+        (
+            "detected",
+            f"1 when {what} has drifted (its values or its missing ones), 0 when not; absent without a verdict.",
+            (),
+        ),
         ("statistic", f"Every method's number for {what}, in the method's own unit.", ("method",)),
     )
     return tuple(
@@ -65,32 +69,109 @@ def _drift(subject: str, what: str, labels: tuple[str, ...]) -> tuple[MetricSpec
     )
 
 
-def _feature(name: str, description: str) -> MetricSpec:
+def _feature(name: str, description: str, further: tuple[str, ...] = ()) -> MetricSpec:
     """A data-quality number of one feature in one window."""
-    return MetricSpec(f"ml.feature.{name}", f"ml_feature_{name}", _GAUGE, "", ("feature", "window"), description)
+    labels = ("feature", "window", *further)
+    return MetricSpec(f"ml.feature.{name}", f"ml_feature_{name}", _GAUGE, "", labels, description)
 
 
-def _model(name: str, description: str) -> MetricSpec:
-    """A number of one model in one window."""
+def _model(name: str, description: str, *, segmented: bool = False) -> MetricSpec:
+    """A number of one model in one window, or of its segments too."""
     prometheus_name = f"ml_model_{name.replace('.', '_')}"
-    return MetricSpec(f"ml.model.{name}", prometheus_name, _GAUGE, "", ("window",), description)
+    return MetricSpec(
+        f"ml.model.{name}", prometheus_name, _GAUGE, "", (*(["segment"] if segmented else []), "window"), description
+    )
+
+
+def _together(name: str, description: str) -> MetricSpec:
+    """A number of all features of one model together, in one window."""
+    labels = ("window", "baseline", "method")
+    return MetricSpec(f"ml.model.drift.{name}", f"ml_model_drift_{name}", _GAUGE, "", labels, description)
 
 
 RESULT_METRICS: tuple[MetricSpec, ...] = (
-    *_drift("feature", "the feature", ("feature", "window", "baseline")),
-    *_drift("prediction", "the prediction", ("output", "class", "window", "baseline")),
-    _model("drift.detected", "1 when a feature or prediction has drifted, 0 when none; absent without a verdict."),
-    _model("drifted_features", "Number of features that have drifted; absent without a verdict."),
-    _model("drifted_features_ratio", "Share of the judged features that have drifted; absent without a verdict."),
+    *_drift("feature", "the feature", ("segment", "feature", "window", "baseline")),
+    *_drift("prediction", "the prediction", ("segment", "output", "class", "window", "baseline")),
+    _model(
+        "drift.detected",
+        "1 when a feature or prediction has drifted, 0 when none; absent without a verdict.",
+        segmented=True,
+    ),
+    _model("drifted_features", "Number of features that have drifted; absent without a verdict.", segmented=True),
+    _model(
+        "drifted_features_ratio",
+        "Share of the judged features that have drifted; absent without a verdict.",
+        segmented=True,
+    ),
+    MetricSpec(
+        "ml.baseline.drift.score",
+        "ml_baseline_drift_score",
+        _GAUGE,
+        "",
+        ("segment", "window", "baseline"),
+        "Largest Jensen-Shannon distance, over all columns, of a rolling baseline from the fixed one, 0 to 1.",
+    ),
+    _together("statistic", "Number that a method gives for all features together, on a sample of the window's rows."),
+    _together("noise_floor", "The same number for rows of the baseline itself, on average."),
+    _together("effect", "Distance of the two, 0 when it points away from drift."),
+    MetricSpec(
+        "ml.anomalous_predictions_ratio",
+        "ml_anomalous_predictions_ratio",
+        _GAUGE,
+        "",
+        ("window",),
+        "Share of a window's sampled rows that are odder than 99.5 % of the baseline's; absent without a sample.",
+    ),
     _feature("missing_ratio", "Share of rows without a value."),
     _feature("type_mismatch_ratio", "Share of rows whose value had the wrong type."),
     _feature("non_finite_ratio", "Share of rows whose value was NaN or infinite."),
     _feature("out_of_range_ratio", "Share of rows outside the range of the baseline; numeric features only."),
     _feature("unseen_ratio", "Share of rows with a category unknown to the baseline; categorical features only."),
+    _feature(
+        "other_ratio",
+        "Share of rows whose category the baseline knows but does not count by itself (all beyond its commonest 256); "
+        "categorical features only.",
+    ),
+    _feature(
+        "constant",
+        "1 when all values, two at least, are the same, 0 when not; absent when all are categories counted as other.",
+    ),
     _feature("mean", "Mean, in the feature's own unit; numeric features only."),
     _feature("stddev", "Standard deviation, in the feature's own unit; numeric features only."),
     _feature("min", "Smallest value, in the feature's own unit; numeric features only."),
     _feature("max", "Largest value, in the feature's own unit; numeric features only."),
+    _feature(
+        "quantile",
+        "Quantile, in the feature's own unit, exact to the width of the fine bin that it lies in (1,024 quantiles of "
+        "the baseline are edges; columns of few values are exact); numeric features only.",
+        ("quantile",),
+    ),
+    MetricSpec(
+        "ml.feature.freshness",
+        "ml_feature_freshness_seconds",
+        _GAUGE,
+        "s",
+        ("feature", "window"),
+        "Age of the feature's newest value at the window's end; the window's whole length when it holds none, which is "
+        "then the least that it can be.",
+    ),
+    _model("window_rows", "Rows of the window."),
+    _model(
+        "withheld_columns",
+        "Columns without series of their own, since the model would have more than `export.max_series`; absent "
+        "otherwise.",
+        segmented=True,
+    ),
+    _model("withheld_score_max", "Highest score among them; absent otherwise.", segmented=True),
+    _model(
+        "duplicate_rows_ratio",
+        "Share of rows that repeat another row of the window in all columns of the baseline; exact up to 1,024 "
+        "different rows, estimated from as many beyond.",
+    ),
+    _model(
+        "incomplete_rows_ratio",
+        "Share of rows whose sender dropped attributes, by its own account (`dropped_attributes_count`).",
+    ),
     MetricSpec("ml.prediction.mean", "ml_prediction_mean", _GAUGE, "", _OUTPUT, "Mean prediction; numeric ones only."),
     MetricSpec(
         "ml.prediction.class_ratio",
@@ -105,7 +186,7 @@ RESULT_METRICS: tuple[MetricSpec, ...] = (
         "ml_window_end_timestamp_seconds",
         _GAUGE,
         "s",
-        ("window",),
+        ("segment", "window"),
         "End of the window that the other values describe, as Unix time.",
     ),
     MetricSpec("ml.predictions", "ml_predictions_total", _COUNTER, "{prediction}", (), "Predictions received."),

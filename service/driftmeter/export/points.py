@@ -8,17 +8,20 @@ import numpy.typing as npt
 import polars as pl
 
 from driftmeter.methods import DECIDING
+from driftmeter.model.findings import BASELINE_DRIFT
 
 LABELS = (
     "model",
     "version",
     "stage",
+    "segment",
     "feature",
     "output",
     "class",
     "window",
     "baseline",
     "method",
+    "quantile",
     "result",
     "le",
 )
@@ -44,6 +47,9 @@ SERIES = ("metric", *LABELS)
 STALE_BITS = 0x7FF0000000000002
 """The NaN that marks the end of a series (remote-write 1.0 specification, "stale markers")."""
 
+QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
+"""Values of the label `quantile`."""
+
 QUALITY_SCHEMA = pl.Schema(
     {
         "model": pl.String,
@@ -58,13 +64,21 @@ QUALITY_SCHEMA = pl.Schema(
         "non_finite": pl.Int64,
         "out_of_range": pl.Int64,
         "unseen": pl.Int64,
+        "other": pl.Int64,
+        "constant": pl.Boolean,
         "mean": pl.Float64,
         "stddev": pl.Float64,
         "min": pl.Float64,
         "max": pl.Float64,
+        **{f"quantile_{quantile}": pl.Float64 for quantile in QUANTILES},
+        "freshness_seconds": pl.Float64,
+        "duplicates": pl.Int64,
+        "incomplete": pl.Int64,
+        "dropped_attributes": pl.Int64,
     }
 )
-"""One column in one window: numbers of rows, and moments of its finite values. Null where a number does not apply."""
+"""One column in one window, or, with the role `model` and no column, all of the window's rows: numbers of rows, moments
+and quantiles of finite values, age of the newest value. Null where a number does not apply."""
 
 CLASSES_SCHEMA = pl.Schema(
     {
@@ -80,9 +94,12 @@ CLASSES_SCHEMA = pl.Schema(
 """How many rows of a window were answered with one class of a categorical prediction."""
 
 _GROUP = ("model", "version", "stage", "window")
+_SEGMENT = (*_GROUP, "segment")
 _SUBJECT = ("feature", "output", "class")
-_RATIOS = ("missing", "type_mismatch", "non_finite", "out_of_range", "unseen")
-_MOMENTS = ("mean", "stddev", "min", "max")
+_COLUMN = (*_SEGMENT, "role", "column", "baseline")
+_RATIOS = ("missing", "type_mismatch", "non_finite", "out_of_range", "unseen", "other")
+_NUMBERS = ("constant", "mean", "stddev", "min", "max", "freshness_seconds")
+_OF_MODELS = {"duplicates": "ml_model_duplicate_rows_ratio", "incomplete": "ml_model_incomplete_rows_ratio"}
 _NUMBER = pl.Float64()
 
 
@@ -125,9 +142,10 @@ def as_points(frame: pl.DataFrame) -> pl.DataFrame:
 def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
     """Scores, noise floors, effects, verdicts and statistics of every column.
 
+    A column has drifted when its distribution has, or any of its ratios, such as that of missing values.
+
     Args:
-        findings: `FINDINGS_SCHEMA`, at most one window per model and window length. Rows of a segment are left out,
-            since points have no such label yet.
+        findings: `FINDINGS_SCHEMA`, at most one window per model, segment and window length.
         timestamp_ms: Time of every point.
 
     Returns:
@@ -139,12 +157,10 @@ def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFram
         "score": pl.when(headline).then(value),
         "noise_floor": pl.when(headline).then("noise_floor"),
         "effect": pl.when(headline).then("effect"),
-        "detected": pl.when(headline).then(pl.col("detected").cast(_NUMBER)),
+        "detected": pl.when(headline).then(pl.col("detected").cast(_NUMBER).max().over(_COLUMN)),
         "statistic": value,
     }
-    rows = _with_subject(findings.filter(pl.col("segment").fill_null("") == "")).select(
-        *_GROUP, *_SUBJECT, "subject", "baseline", "method", **numbers
-    )
+    rows = _with_subject(findings).select(*_SEGMENT, *_SUBJECT, "subject", "baseline", "method", **numbers)
     long = rows.unpivot(on=list(numbers), index=rows.columns[: -len(numbers)], variable_name="number")
     statistic = pl.col("number") == "statistic"
     return as_points(
@@ -156,23 +172,47 @@ def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFram
     )
 
 
+def baseline_drift_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
+    """How far the references that move have gone from the fixed baseline: the column that has gone furthest counts.
+
+    Args:
+        findings: `FINDINGS_SCHEMA`.
+        timestamp_ms: Time of every point.
+    """
+    moved = findings.filter(pl.col("method") == BASELINE_DRIFT)
+    return as_points(
+        moved.group_by(*_SEGMENT, "baseline", maintain_order=True)
+        .agg(value=pl.col("value").max())
+        .with_columns(metric=pl.lit("ml_baseline_drift_score"), timestamp_ms=pl.lit(timestamp_ms))
+    )
+
+
 def quality_to_points(quality: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
-    """Ratios and moments of every feature, and the mean of every prediction and probability.
+    """Ratios, moments and quantiles of every feature, the mean of every prediction and probability, rows of the model.
 
     Args:
         quality: `QUALITY_SCHEMA`; a column without rows gives no ratios.
         timestamp_ms: Time of every point.
     """
-    feature = pl.col("role") == "feature"
-    counted = feature & (pl.col("rows") > 0)
+    feature, model, some = pl.col("role") == "feature", pl.col("role") == "model", pl.col("rows") > 0
     numbers = {
-        **{f"ml_feature_{name}_ratio": pl.when(counted).then(pl.col(name) / pl.col("rows")) for name in _RATIOS},
-        **{f"ml_feature_{name}": pl.when(feature).then(name) for name in _MOMENTS},
+        **{f"ml_feature_{name}_ratio": pl.when(feature & some).then(pl.col(name) / pl.col("rows")) for name in _RATIOS},
+        **{f"ml_feature_{name}": pl.when(feature).then(pl.col(name).cast(_NUMBER)) for name in _NUMBERS},
+        **{quantile: pl.when(feature).then(f"quantile_{quantile}") for quantile in QUANTILES},
         "ml_prediction_mean": pl.when(~feature).then("mean"),
+        **{metric: pl.when(model & some).then(pl.col(name) / pl.col("rows")) for name, metric in _OF_MODELS.items()},
+        "ml_model_window_rows": pl.when(model).then(pl.col("rows").cast(_NUMBER)),
     }
-    rows = _with_subject(quality).select(*_GROUP, *_SUBJECT, **numbers)
+    rows = _with_subject(quality, "model").select(*_GROUP, *_SUBJECT, **numbers)
     long = rows.unpivot(on=list(numbers), index=[*_GROUP, *_SUBJECT], variable_name="metric")
-    return as_points(long.with_columns(timestamp_ms=pl.lit(timestamp_ms)))
+    of_quantile = pl.col("metric").is_in(QUANTILES)
+    return as_points(
+        long.with_columns(
+            metric=pl.when(of_quantile).then(pl.lit("ml_feature_quantile")).otherwise("metric"),
+            quantile=pl.when(of_quantile).then("metric").otherwise(pl.lit("")),
+            timestamp_ms=pl.lit(timestamp_ms),
+        )
+    )
 
 
 def classes_to_points(classes: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
@@ -193,39 +233,30 @@ def classes_to_points(classes: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
     )
 
 
-def windows_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
+def windows_to_points(model: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
     """What a window says about the model as a whole: has it drifted, how many features have, when did the window end.
 
-    A model has drifted when any of its features, predictions or probabilities has. Without a verdict on any column
-    there is no point but the window's end.
+    Of several references the first one alarms. Without a verdict there is no point but the window's end.
 
     Args:
-        findings: `FINDINGS_SCHEMA`, at most one window per model and window length.
+        model: `MODEL_FINDINGS_SCHEMA`, at most one window per model, segment and window length.
         timestamp_ms: Time of every point.
     """
-    detected = pl.col("detected")
-    feature = pl.col("role") == "feature"
-    drifted = pl.col("column").filter(feature & detected.fill_null(False)).n_unique()
-    judged = pl.col("column").filter(feature & detected.is_not_null()).n_unique()
-    verdict = detected.is_not_null().any()
-    windows = (
-        findings.filter(pl.col("segment").fill_null("") == "")
-        .group_by(_GROUP, maintain_order=True)
-        .agg(
-            ml_model_drift_detected=pl.when(verdict).then(detected.any()).cast(_NUMBER),
-            ml_model_drifted_features=pl.when(verdict).then(drifted).cast(_NUMBER),
-            ml_model_drifted_features_ratio=pl.when(judged > 0).then(drifted / judged),
-            ml_window_end_timestamp_seconds=pl.col("window_end").max().dt.timestamp("ns") / 1e9,
-        )
+    windows = model.unique(_SEGMENT, keep="first", maintain_order=True).select(
+        *_SEGMENT,
+        ml_model_drift_detected=pl.col("detected").cast(_NUMBER),
+        ml_model_drifted_features=pl.col("drifted_features").cast(_NUMBER),
+        ml_model_drifted_features_ratio=pl.col("drifted_features_ratio"),
+        ml_window_end_timestamp_seconds=pl.col("window_end").dt.timestamp("ns") / 1e9,
     )
-    points = windows.unpivot(index=_GROUP, variable_name="metric", value_name="value")
+    points = windows.unpivot(index=_SEGMENT, variable_name="metric", value_name="value")
     return as_points(points.with_columns(timestamp_ms=pl.lit(timestamp_ms)))
 
 
-def _with_subject(frame: pl.DataFrame) -> pl.DataFrame:
-    """Adds what the metric is about (`feature` or `prediction`), and the labels that name the column."""
+def _with_subject(frame: pl.DataFrame, *further: str) -> pl.DataFrame:
+    """Adds what the metric is about, and the labels that name the column; rows of other roles go, but for `further`."""
     feature = pl.col("role") == "feature"
-    scored = frame.filter(pl.col("role").is_in(["feature", "prediction", "probability"]))
+    scored = frame.filter(pl.col("role").is_in(["feature", "prediction", "probability", *further]))
     return scored.with_columns(
         subject=pl.when(feature).then(pl.lit("feature")).otherwise(pl.lit("prediction")),
         feature=pl.when(feature).then("column").otherwise(pl.lit("")),

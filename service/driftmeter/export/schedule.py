@@ -227,8 +227,8 @@ class EventSchedule:
             ],
             "dropped": {reason.value: points for reason, points in self._dropped.items()},
             "group_ends": [
-                {"key": list(key), "window": window, "end_ns": end_ns}
-                for (key, window), end_ns in self._group_end_ns.items()
+                {"key": list(group.key), "window": group.window, "segment": group.segment, "end_ns": end_ns}
+                for group, end_ns in self._group_end_ns.items()
             ],
             "counted": rows_of(self._counted_ms),
         }
@@ -242,7 +242,9 @@ class EventSchedule:
         )
         self._dropped = _stored_drops(stored.member("dropped"))
         ends = stored.objects("group_ends")
-        self._group_end_ns = {Group(end.key("key"), end.text("window")): end.integer("end_ns") for end in ends}
+        self._group_end_ns = {
+            Group(end.key("key"), end.text("window"), end.text("segment")): end.integer("end_ns") for end in ends
+        }
         self._counted_ms = stored.frame("counted", self._counted_ms.schema)
 
 

@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz` and `/readyz` over HTTP, in a thread of their own.
+"""`/metrics`, `/healthz`, `/readyz` and pages of JSON over HTTP, in a thread of their own.
 
 `/healthz` says that the process answers; `/readyz` says 200 when data is welcome and 503 before and after. `/metrics`
 says 503 until the counters are where they were before a restart, so that no scrape sees them step back.
@@ -8,10 +8,12 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import parse_qsl
 
 import polars as pl
 
@@ -20,8 +22,15 @@ from driftmeter.export.text import exposition
 from driftmeter.model.settings import split_address
 from driftmeter.telemetry.metrics import Telemetry
 
+ANOMALIES_PATH = "/api/v1/anomalies"
+
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_JSON = "application/json"
 _REQUESTS_MAX = 16
+
+Page = Callable[[Mapping[str, str]], str]
+"""The query's values by name to JSON; raises ConfigError for a question that has no answer."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,13 +43,19 @@ class ScrapeServer:
             threads of the server.
         telemetry: The service's metrics about itself.
         ready: Whether data is welcome; called in threads of the server.
+        pages: Further pages by path; called in threads of the server.
 
     Raises:
         ConfigError: The address cannot be listened on.
     """
 
     def __init__(
-        self, listen: str, results: Callable[[], pl.DataFrame | None], telemetry: Telemetry, ready: Callable[[], bool]
+        self,
+        listen: str,
+        results: Callable[[], pl.DataFrame | None],
+        telemetry: Telemetry,
+        ready: Callable[[], bool],
+        pages: Mapping[str, Page] = MappingProxyType({}),
     ) -> None:
         host, port = split_address(listen)
 
@@ -55,6 +70,7 @@ class ScrapeServer:
                 "stop what uses it, choose another port, or set it to null"
             ) from error
         self._server.results, self._server.telemetry, self._server.ready = results, telemetry, ready
+        self._server.pages = pages
         self._thread = threading.Thread(target=self._server.serve_forever, name="scrape", daemon=True)
         self._thread.start()
 
@@ -77,6 +93,7 @@ class _Server(ThreadingHTTPServer):
     results: Callable[[], pl.DataFrame | None]
     telemetry: Telemetry
     ready: Callable[[], bool]
+    pages: Mapping[str, Page]
 
     def __init__(self, *args: Any) -> None:
         self.free_slots = threading.BoundedSemaphore(_REQUESTS_MAX)
@@ -102,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once\n")
             return
         try:
-            self._answer(*self._page(self.path.partition("?")[0]))
+            path, _, query = self.path.partition("?")
+            page = self.server.pages.get(path)
+            self._answer(*(self._page(path) if page is None else _asked(page, query)))
         finally:
             self.server.free_slots.release()
 
@@ -119,12 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/readyz":
             ready = self.server.ready()
             return (HTTPStatus.OK, "ready\n") if ready else (HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
-        return HTTPStatus.NOT_FOUND, "see /metrics, /healthz and /readyz\n"
+        return HTTPStatus.NOT_FOUND, f"see {', '.join(('/metrics', '/healthz', '/readyz', *self.server.pages))}\n"
 
-    def _answer(self, status: HTTPStatus, text: str) -> None:
+    def _answer(self, status: HTTPStatus, text: str, content_type: str = _TEXT) -> None:
         content = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", _TEXT)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
@@ -132,3 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # Named by the library.
         """Requests are not logged."""
+
+
+def _asked(page: Page, query: str) -> tuple[HTTPStatus, str, str]:
+    """What a page says to a query."""
+    try:
+        asked = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100))
+        return HTTPStatus.OK, page(asked), _JSON
+    except (ConfigError, ValueError) as error:
+        return HTTPStatus.BAD_REQUEST, f"{error}\n", _TEXT

@@ -46,7 +46,7 @@ class Hour(NamedTuple):
 def hour_path(archive: Path, key: ModelKey, hour: int) -> Path:
     """The directory for a model's rows of an hour, given in hours since 1970."""
     time = _EPOCH + timedelta(hours=hour)
-    names = [f"{field}={_encoded(value)}" for field, value in zip(key._fields, key, strict=True)]
+    names = [f"{field}={encoded_name(value)}" for field, value in zip(key._fields, key, strict=True)]
     return archive.joinpath(*names, f"date={time:%Y-%m-%d}", f"hour={time:%H}")
 
 
@@ -95,7 +95,8 @@ def _hour(date: str, hour: str) -> int | None:
     return (time - _EPOCH) // timedelta(hours=1)
 
 
-def _encoded(name: str) -> str:
+def encoded_name(name: str) -> str:
+    """Any name as one harmless name of a file or directory."""
     characters = [_quoted(character) for character in name]
     if sum(map(len, characters)) <= _ENCODED_MAX:
         return "".join(characters)

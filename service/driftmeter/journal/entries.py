@@ -20,6 +20,7 @@ TICK_KIND = 2
 LEARNED_KIND = 3
 QUARANTINED_KIND = 4
 RETRIED_KIND = 5
+BASELINE_KIND = 6
 
 
 class BatchEntry(NamedTuple):
@@ -115,7 +116,19 @@ class RetriedEntry(NamedTuple):
     batch: int
 
 
-Entry: TypeAlias = RowsEntry | TickEntry | LearnedEntry | QuarantinedEntry | RetriedEntry
+class BaselineEntry(NamedTuple):
+    """A baseline file is new or has changed, and took effect for the models that it is for.
+
+    Attributes:
+        content: The file's bytes.
+        now_ns: The time, in nanoseconds since 1970.
+    """
+
+    content: bytes
+    now_ns: int
+
+
+Entry: TypeAlias = RowsEntry | TickEntry | LearnedEntry | QuarantinedEntry | RetriedEntry | BaselineEntry
 
 
 def encode(entry: Entry) -> tuple[int, list[Buffer]]:
@@ -137,6 +150,8 @@ def encode(entry: Entry) -> tuple[int, list[Buffer]]:
             return QUARANTINED_KIND, pack([*entry])
         case RetriedEntry():
             return RETRIED_KIND, pack([*entry])
+        case BaselineEntry():
+            return BASELINE_KIND, pack([*entry])
 
 
 def decode(kind: int, payload: memoryview) -> Entry:
@@ -159,6 +174,8 @@ def decode(kind: int, payload: memoryview) -> Entry:
             return QuarantinedEntry(sequence, batch, spans)
         case [int(number), int(time_ns), int(sequence), int(batch)] if kind == RETRIED_KIND:
             return RetriedEntry(number, time_ns, sequence, batch)
+        case [bytes(content), int(now_ns)] if kind == BASELINE_KIND:
+            return BaselineEntry(content, now_ns)
     raise DamagedError(f"an entry of kind {kind} is none that this version writes")
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from driftmeter.errors import ConfigError, DamagedError
 from driftmeter.journal.archive_layout import HOUR_NS, hours
 from driftmeter.journal.entries import (
+    BASELINE_KIND,
     LEARNED_KIND,
     QUARANTINED_KIND,
     RETRIED_KIND,
@@ -40,6 +41,7 @@ KIND_NAMES = {
     LEARNED_KIND: "learned",
     QUARANTINED_KIND: "quarantined",
     RETRIED_KIND: "retried",
+    BASELINE_KIND: "baseline",
 }
 _DAY_HOURS = 24
 _NEVER_NS = -(2**62)

@@ -44,6 +44,11 @@ class Journal(Protocol):
         """For what cannot be digested."""
         ...
 
+    @property
+    def directory(self) -> Path | None:
+        """The state directory; None when nothing is on disk."""
+        ...
+
     def append(self, entry: Entry) -> int:
         """Write an entry; returns its sequence. Raises TransientError, and then nothing since the last commit stays."""
         ...
@@ -67,6 +72,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.blobs: Blobs = MemoryBlobs()
         self.quarantine = MemoryQuarantine()
+        self.directory: Path | None = None
         self._sequence = 0
 
     def append(self, entry: Entry) -> int:  # noqa: ARG002 - as Journal has it.
@@ -125,6 +131,7 @@ class DiskJournal:
     ) -> None:
         self._files = files = files or RealFiles()
         self._directory = directory
+        self.directory: Path | None = directory
         self._config = config
         self._telemetry = telemetry
         self._clock = clock

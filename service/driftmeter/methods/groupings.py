@@ -8,6 +8,9 @@ from driftmeter.methods.spec import Bins
 from driftmeter.model.baseline import ColumnBaseline, Cuts
 from driftmeter.model.bins import NumericBins
 
+STURGES_DISTINCT_MAX = 20
+"""Fine bins with rows up to which each has a bin of its own in `Bins.STURGES`: Evidently's limit of distinct values."""
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -30,6 +33,7 @@ def _grouping(bins: Bins, columns: tuple[ColumnBaseline, ...]) -> Grouping:
         lowest=starts,
         highest=starts + sizes - 1,
         numeric=np.array([isinstance(each.bins, NumericBins) for each in columns]),
+        spread=np.array([each.stddev for each in columns]),
     )
 
 
@@ -46,6 +50,8 @@ def _groups_of(bins: Bins, column: ColumnBaseline) -> Ints:
             return np.concatenate(([0], inside, [len(cuts.deciles)]))
         case Bins.DOANE:
             return _doane_groups(edges, cuts)
+        case Bins.STURGES:
+            return _sturges_groups(edges, column.counts)
     raise AssertionError(bins)
 
 
@@ -64,6 +70,29 @@ def _doane_groups(edges: npt.NDArray[np.float64], cuts: Cuts) -> Ints:
     last = len(cuts.doane) - 2
     inside = np.clip(np.searchsorted(cuts.doane, edges, side="right") - 1, 0, last)
     return np.concatenate(([last + 1], inside, [last + 1]))
+
+
+def _sturges_groups(edges: npt.NDArray[np.float64], counts: npt.NDArray[np.uint64]) -> Ints:
+    """Groups of the equal-width bins, open-ended; one per fine bin with rows, and one for the rest, where few have."""
+    filled = counts > 0
+    if np.count_nonzero(filled) <= STURGES_DISTINCT_MAX:
+        return np.where(filled, np.cumsum(filled) - 1, np.count_nonzero(filled))
+    inner = sturges_edges(edges[0], edges[-1], int(counts.sum()))[1:-1]
+    inside = np.searchsorted(inner, edges, side="right")
+    return np.concatenate(([0], inside, inside[-1:]))
+
+
+def sturges_edges(low: float, high: float, rows: int) -> npt.NDArray[np.float64]:
+    """Edges of the histogram of `rows` real numbers between `low` and `high` by Sturges' rule, as numpy makes them.
+
+    1 + log₂(rows) bins, rounded up, of equal width; one bin where the range is too wide or too narrow to be cut.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # numpy divides the range by its width and rounds up: so the number of bins is rounded as it is there.
+        width = (high - low) / (np.log2(rows) + 1)
+        edges = np.linspace(low, high, int(np.ceil((high - low) / width)) + 1) if 0 < width < np.inf else np.empty(0)
+    usable = len(edges) > 1 and bool((np.diff(edges) > 0).all())
+    return edges if usable else np.array([low, high])
 
 
 def _ends(column: ColumnBaseline) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -11,6 +11,12 @@ shares by the smallest float64 instead gives 81, 11 and 1.1 for 100, 1,000 and 1
 whose index is 1, on ten equal-width bins of both; with one half it is 1.00, 0.97 and 0.93. One half is
 Jeffreys' prior: Krichevsky and Trofimov, 1981, https://doi.org/10.1109/TIT.1981.1056331."""
 
+REFERENCE = (
+    "Jeffreys, An invariant form for the prior probability in estimation problems, 1946,"
+    " https://doi.org/10.1098/rspa.1946.0056; as an index of stability: Yurdakul and Naranjo, Statistical properties of"
+    " the population stability index, 2020, https://doi.org/10.21314/JRMV.2020.227"
+)
+
 
 def population_stability_index(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     """Symmetrised Kullback-Leibler divergence of smoothed shares.
@@ -50,11 +56,7 @@ SPEC = MethodSpec(
     range=(0.0, float("inf")),
     symmetric=True,
     ordinal=False,
-    reference=(
-        "Jeffreys, An invariant form for the prior probability in estimation problems, 1946,"
-        " https://doi.org/10.1098/rspa.1946.0056; as an index of stability: Yurdakul and Naranjo, Statistical"
-        " properties of the population stability index, 2020, https://doi.org/10.21314/JRMV.2020.227"
-    ),
+    reference=REFERENCE,
     agrees_with="Cases by hand; the divergence of two normal distributions on deciles, within the smoothing.",
     formula="Σ (p - q)·ln(p / q), with ½ added to every count of both sides before shares are taken",
     undefined=(

@@ -15,14 +15,6 @@ def shares(counts: pl.Expr) -> pl.Expr:
     return counts / counts.sum()
 
 
-def cumulative_shares(counts: pl.Expr) -> pl.Expr:
-    """Share of the group's rows in this bin and all before it: float64, shape (bins,); nan without rows.
-
-    Counts are summed before they are divided, so that whole numbers add up exactly.
-    """
-    return counts.cum_sum() / counts.sum()
-
-
 def where_both_sides(value: pl.Expr, expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     """One number per group: `value` where both sides have rows, else nan."""
     return pl.when((expected.sum() > 0) & (observed.sum() > 0)).then(value).otherwise(float("nan"))

@@ -34,6 +34,11 @@ class Bins(StrEnum):
     """numpy's `doane` histogram of the reference, the last bin closed, and one bin for everything outside. Columns of
     at most 50 distinct values that make up at most 10 % of the rows have one bin per value instead."""
 
+    STURGES = "sturges"
+    """numpy's `sturges` histogram of the reference, equal widths; the first and the last bin are open-ended. A column
+    whose reference fills at most 20 of the fine bins has one bin for each of these, and one for everything else: so
+    each value of a column of at most 20 distinct values is one bin."""
+
     FINE = "fine"
     """All fine bins in the order of their edges, the one below the reference's range first, the one above it last."""
 
@@ -58,8 +63,12 @@ class MethodSpec:
     `expression` and every function in `extras` take the columns named by `inputs`, in that order, each a `pl.Expr` of
     one group's bins, shape (bins,), in bin order: `expected` and `observed` are counts (uint64 or float64); `left` and
     `right` are a bin's edges in feature units (float64, bins are [left, right)); `tail` is, per bin, the sum over the
-    observed values beyond the reference's range of their distance to it (float64, feature units, zero inside). They
-    return one float64 per group under `group_by(...).agg` or `select`: nan where a side has no rows.
+    observed values beyond the reference's range of their distance to it (float64, feature units, zero inside);
+    `gap` and `gap_before` are F - G at a bin's right and left edge, F being the share of the expected rows up to there
+    and G of the observed ones, and `pooled` is that share of the rows of both together at the right edge (float64, nan
+    where a side has no rows); `spread` is the standard deviation of the baseline's values (float64, feature units, the
+    same in every bin). All but the counts are there for `Bins.FINE` alone. They return one float64 per group under
+    `group_by(...).agg` or `select`: nan where a side has no rows.
 
     Attributes:
         key: Name in configuration, labels and findings.

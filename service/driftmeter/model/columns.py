@@ -24,6 +24,9 @@ class Kind(StrEnum):
 SCORED_ROLES = (Role.FEATURE, Role.PREDICTION, Role.PROBABILITY)
 """Roles whose columns are compared with a baseline."""
 
+READ_ROLES = (*SCORED_ROLES, Role.SEGMENT)
+"""Roles whose columns are read from files of rows."""
+
 _SCORED_PREFIXES = tuple(f"{role.value}." for role in SCORED_ROLES)
 
 

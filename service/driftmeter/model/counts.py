@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from driftmeter.errors import DamagedError
 from driftmeter.model.compiled import frozen
+from driftmeter.model.contents import CONTENTS_MAX, NO_CONTENTS, Contents, contents_from_state, contents_state
 from driftmeter.model.exact import DIGITS, merge, merge_few, read_out
 from driftmeter.model.layout import Layout
+from driftmeter.model.sample import RowSample, rows_max, samples_from_state, samples_state
 
 
 class Tally(IntEnum):
@@ -44,6 +46,16 @@ class Moment(IntEnum):
 SUMS = int(Moment.MIN)
 """How many of the moments are sums."""
 
+NEVER_NS = -(2**63)
+"""In place of a time: there was no value."""
+
+
+class Dropped(IntEnum):
+    """Attributes that senders left out, by their own account: index into the last axis of `Counts.dropped`."""
+
+    ROWS = 0  # Rows of spans that lack some.
+    ATTRIBUTES = 1  # Attributes that these spans lack together.
+
 
 @dataclass(frozen=True, eq=False)
 class Counts:
@@ -55,6 +67,12 @@ class Counts:
         tallies: uint64 (w, c, len(Tally)).
         sums: int32 (w, c, SUMS, DIGITS): exact sums, see `exact`.
         extremes: float64 (w, c, 2): smallest and largest value, +inf and -inf when there is none; no negative zero.
+        hours: uint64 (w, layout.hours): rows by hour of the week.
+        newest: int64 (w, c): newest event time of a row that has a value in the column, nanoseconds since the Unix
+            epoch; `NEVER_NS` when there is none, or rows have no times.
+        dropped: uint64 (w, len(Dropped)).
+        contents: Of each window's whole rows; of none where rows came without their fixed fields.
+        samples: Some rows of each window; the same holds.
     """
 
     rows: npt.NDArray[np.uint64]
@@ -62,6 +80,11 @@ class Counts:
     tallies: npt.NDArray[np.uint64]
     sums: npt.NDArray[np.int32]
     extremes: npt.NDArray[np.float64]
+    hours: npt.NDArray[np.uint64]
+    newest: npt.NDArray[np.int64]
+    dropped: npt.NDArray[np.uint64]
+    contents: list[Contents]
+    samples: list[RowSample]
 
     @classmethod
     def zeros(cls, layout: Layout, windows: int = 1) -> Self:
@@ -75,12 +98,20 @@ class Counts:
             tallies=np.zeros((windows, columns, len(Tally)), np.uint64),
             sums=np.zeros((windows, columns, SUMS, DIGITS), np.int32),
             extremes=extremes,
+            hours=np.zeros((windows, layout.hours), np.uint64),
+            newest=np.full((windows, columns), NEVER_NS, np.int64),
+            dropped=np.zeros((windows, len(Dropped)), np.uint64),
+            contents=[NO_CONTENTS] * windows,
+            samples=[RowSample.empty(columns)] * windows,
         )
 
     @staticmethod
     def cells(layout: Layout) -> int:
         """Room that one window takes, in numbers of 8 bytes."""
-        return layout.size + len(layout.columns) * (len(Tally) + SUMS * DIGITS // 2 + 2) + 1
+        columns = len(layout.columns)
+        of_columns = columns * (len(Tally) + SUMS * DIGITS // 2 + 2 + 1)
+        sampled = rows_max(columns) * (columns + 4)
+        return layout.size + of_columns + layout.hours + len(Dropped) + 2 * CONTENTS_MAX + sampled + 1
 
     def moments(self) -> npt.NDArray[np.float64]:
         """float64 (w, c, len(Moment)): the sums, each rounded once, infinite beyond the largest double; extremes."""
@@ -102,17 +133,23 @@ class Counts:
             digit_places=digit_places,
             digits=sums[digit_places],
             extremes=self.extremes.copy(),
+            hours=self.hours.copy(),
+            newest=self.newest.copy(),
+            dropped=self.dropped.copy(),
+            contents=self.contents.copy(),
+            samples=self.samples.copy(),
         )
 
     def window(self, index: int) -> "Counts":
         """Window `index` alone, as a view."""
         part = slice(index, index + 1)
-        return Counts(self.rows[part], self.bins[part], self.tallies[part], self.sums[part], self.extremes[part])
+        return Counts(**{name: getattr(self, name)[part] for name in (*_DENSE, *_LISTS)})
 
     def add(self, other: "Counts | PackedCounts") -> None:
         """Add `other`, of the same layout and number of windows, in place."""
         np.add(self.rows, other.rows, out=self.rows)
         np.add(self.tallies, other.tallies, out=self.tallies)
+        np.add(self.hours, other.hours, out=self.hours)
         if isinstance(other, PackedCounts):
             self.bins[0, other.places] += other.bins  # No place occurs twice.
             merge_few(self.sums.reshape(-1), frozen(other.digit_places), frozen(other.digits))
@@ -122,10 +159,16 @@ class Counts:
         low, high = self.extremes[:, :, 0], self.extremes[:, :, 1]
         np.minimum(low, other.extremes[:, :, 0], out=low)
         np.maximum(high, other.extremes[:, :, 1], out=high)
+        np.maximum(self.newest, other.newest, out=self.newest)
+        np.add(self.dropped, other.dropped, out=self.dropped)
+        self.contents[:] = [own.merged(each) for own, each in zip(self.contents, other.contents, strict=True)]
+        most = rows_max(self.tallies.shape[1])
+        self.samples[:] = [own.merged(each, most) for own, each in zip(self.samples, other.samples, strict=True)]
 
     def state(self) -> dict[str, Any]:
         """The arrays by name, copied."""
-        return {name: getattr(self, name).copy() for name in _DENSE}
+        arrays = {name: getattr(self, name).copy() for name in _DENSE}
+        return arrays | contents_state(self.contents) | samples_state(self.samples, self.tallies.shape[1])
 
     @classmethod
     def from_state(cls, tree: object, layout: Layout) -> Self:
@@ -138,6 +181,11 @@ class Counts:
             tallies=_array(tree, "tallies", np.uint64, (windows, columns, len(Tally))).copy(),
             sums=_array(tree, "sums", np.int32, (windows, columns, SUMS, DIGITS)).copy(),
             extremes=_array(tree, "extremes", np.float64, (windows, columns, 2)).copy(),
+            hours=_array(tree, "hours", np.uint64, (windows, layout.hours)).copy(),
+            newest=_array(tree, "newest", np.int64, (windows, columns)).copy(),
+            dropped=_array(tree, "dropped", np.uint64, (windows, len(Dropped))).copy(),
+            contents=_contents(tree, windows),
+            samples=samples_from_state(tree, windows, columns),
         )
 
 
@@ -155,6 +203,11 @@ class PackedCounts:
         digit_places: uint32 (d,): which digits of `Counts.sums`, flat, are not zero, ascending.
         digits: int32 (d,): these digits.
         extremes: float64 (1, c, 2).
+        hours: uint64 (1, layout.hours).
+        newest: int64 (1, c).
+        dropped: uint64 (1, len(Dropped)).
+        contents: Of one window.
+        samples: Of one window.
     """
 
     rows: npt.NDArray[np.uint64]
@@ -164,6 +217,11 @@ class PackedCounts:
     digit_places: npt.NDArray[np.uint32]
     digits: npt.NDArray[np.int32]
     extremes: npt.NDArray[np.float64]
+    hours: npt.NDArray[np.uint64]
+    newest: npt.NDArray[np.int64]
+    dropped: npt.NDArray[np.uint64]
+    contents: list[Contents]
+    samples: list[RowSample]
 
     def dense(self, layout: Layout) -> Counts:
         """The same with all bins and digits, in arrays of its own."""
@@ -173,15 +231,21 @@ class PackedCounts:
         counts.tallies[:] = self.tallies
         counts.sums.reshape(-1)[self.digit_places] = self.digits
         counts.extremes[:] = self.extremes
+        counts.hours[:] = self.hours
+        counts.newest[:] = self.newest
+        counts.dropped[:] = self.dropped
+        counts.contents[:] = self.contents
+        counts.samples[:] = self.samples
         return counts
 
     def state(self) -> dict[str, Any]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in _PACKED}
+        arrays = {name: getattr(self, name) for name in _PACKED}
+        return arrays | contents_state(self.contents) | samples_state(self.samples, self.tallies.shape[1])
 
     @classmethod
     def from_state(cls, tree: object, layout: Layout) -> Self:
-        """Counts as `state` told them, without copying. Raises DamagedError for anything else."""
+        """Counts as `state` told them, without copying more than the sample. Raises DamagedError for anything else."""
         columns = len(layout.columns)
         places = _places(tree, "places", layout.size)
         digit_places = _places(tree, "digit_places", columns * SUMS * DIGITS)
@@ -193,16 +257,29 @@ class PackedCounts:
             digit_places=digit_places,
             digits=_array(tree, "digits", np.int32, digit_places.shape),
             extremes=_array(tree, "extremes", np.float64, (1, columns, 2)),
+            hours=_array(tree, "hours", np.uint64, (1, layout.hours)),
+            newest=_array(tree, "newest", np.int64, (1, columns)),
+            dropped=_array(tree, "dropped", np.uint64, (1, len(Dropped))),
+            contents=_contents(tree, 1),
+            samples=samples_from_state(tree, 1, columns),
         )
 
 
-_DENSE = ("rows", "bins", "tallies", "sums", "extremes")
-_PACKED = ("rows", "places", "bins", "tallies", "digit_places", "digits", "extremes")
+_OF_ROWS = ("hours", "newest", "dropped")
+_DENSE = ("rows", "bins", "tallies", "sums", "extremes", *_OF_ROWS)
+_PACKED = ("rows", "places", "bins", "tallies", "digit_places", "digits", "extremes", *_OF_ROWS)
+_LISTS = ("contents", "samples")
 
 
 def stack(parts: list[Counts]) -> Counts:
     """One `Counts` with the windows of all `parts`, in order."""
-    return Counts(*(np.concatenate([getattr(each, name) for each in parts]) for name in _DENSE))
+    joined: dict[str, Any] = {name: np.concatenate([getattr(each, name) for each in parts]) for name in _DENSE}
+    joined |= {name: [item for each in parts for item in getattr(each, name)] for name in _LISTS}
+    return Counts(**joined)
+
+
+def _contents(tree: object, windows: int) -> list[Contents]:
+    return contents_from_state(tree if isinstance(tree, Mapping) else {}, windows)
 
 
 def _array(tree: object, name: str, dtype: type, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:

@@ -1,5 +1,6 @@
 """Where each column's bins stand in one flat array of counts."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from driftmeter.model.bins import Bins, NumericBins
 from driftmeter.model.columns import Column, Kind
+from driftmeter.model.seasons import HOURS_OF_WEEK
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +21,18 @@ class Layout:
         bins: Each one's bins, in the same order.
         centers: float64 (columns,): the value about which moments are summed (the reference mean), 0 for
             categorical columns. Feature units.
+        by_hour: Rows are counted by hour of the week too: seasonal comparisons ask for it.
     """
 
     columns: tuple[Column, ...]
     bins: tuple[Bins, ...]
     centers: npt.NDArray[np.float64]
+    by_hour: bool = False
+
+    @property
+    def hours(self) -> int:
+        """By how many hours of the week rows are counted: all, or none."""
+        return HOURS_OF_WEEK if self.by_hour else 0
 
     @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:
@@ -34,6 +43,19 @@ class Layout:
     def size(self) -> int:
         """Number of bins of all columns together."""
         return int(self.offsets[-1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hexadecimal: the same for layouts whose counts can be added."""
+        digest = hashlib.sha256(f"{self.by_hour}{len(self.columns)}".encode())
+        for column, bins, center in zip(self.columns, self.bins, self.centers.tolist(), strict=True):
+            if isinstance(bins, NumericBins):
+                said: object = ("numeric", center)
+                digest.update(bins.edges.tobytes())
+            else:
+                said = bins.categories, bins.others, bins.others_truncated
+            digest.update(repr((tuple(column), said)).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:

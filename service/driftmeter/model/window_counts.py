@@ -6,6 +6,7 @@ from driftmeter.errors import ConfigError, DamagedError
 from driftmeter.model.bundle import Tree
 from driftmeter.model.counts import Counts, PackedCounts
 from driftmeter.model.layout import Layout
+from driftmeter.model.sample import RowSample
 from driftmeter.model.stored import Stored
 from driftmeter.model.windows import WindowLength, parse_window
 
@@ -21,6 +22,9 @@ class WindowCounts:
         end_ns: First instant after it; of windows by rows, the last row's time.
         revision: 0 when first evaluated, one more at each evaluation after late rows.
         counts: One window.
+        beside: Counts of the same window of the version that this one is compared with, when this one became due; None
+            when it is compared with none, or that one had none.
+        segment: Label of the segment whose rows it has; empty when it has all.
     """
 
     window: WindowLength
@@ -29,6 +33,13 @@ class WindowCounts:
     end_ns: int | None
     revision: int
     counts: Counts | PackedCounts
+    beside: PackedCounts | None = None
+    segment: str = ""
+
+    @property
+    def sample(self) -> RowSample:
+        """Some of its rows."""
+        return self.counts.samples[0]
 
     def state(self) -> Tree:
         """All of it, for `from_state`."""
@@ -40,6 +51,8 @@ class WindowCounts:
             "end_ns": self.end_ns,
             "revision": self.revision,
             "counts": counts.state(),
+            "beside": self.beside.state() if self.beside else None,
+            "segment": self.segment,
         }
 
     @classmethod
@@ -50,6 +63,7 @@ class WindowCounts:
             window = parse_window(stored.text("window"))
         except ConfigError as error:
             raise DamagedError(f"stored window: {error}") from error
+        beside = stored.tree("beside")
         return cls(
             window,
             stored.integer("index"),
@@ -57,4 +71,6 @@ class WindowCounts:
             stored.optional_integer("end_ns"),
             stored.integer("revision"),
             PackedCounts.from_state(stored.tree("counts"), layout),
+            None if beside is None else PackedCounts.from_state(beside, layout),
+            stored.text("segment"),
         )

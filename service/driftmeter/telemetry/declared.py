@@ -9,6 +9,7 @@ from driftmeter.telemetry.outcomes import (
     Credentials,
     Destination,
     DropReason,
+    GivenUpReason,
     QuarantineDropReason,
     QuarantineStage,
     RefusalReason,
@@ -156,6 +157,24 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
     ),
     SelfMetric("driftmeter_evaluate_seconds", "histogram", "Time to evaluate closed windows."),
     SelfMetric("driftmeter_models_without_baseline", "gauge", "Models that are not compared, for want of a baseline."),
+    SelfMetric(
+        "driftmeter_model_baseline_info",
+        "gauge",
+        "Always 1; the labels say with which baseline a model is compared. `provisional` ones carry no verdict yet.",
+        {**_MODEL, "baseline": _OPEN, "hash": _OPEN, "provisional": _closed(("true", "false"))},
+    ),
+    SelfMetric(
+        "driftmeter_baseline_reloads_total",
+        "counter",
+        "Baseline files that were new or had changed, by whether they could be used.",
+        {"result": _closed(ReloadResult)},
+    ),
+    SelfMetric(
+        "driftmeter_windows_given_up_total",
+        "counter",
+        "Windows whose rows are not compared, since the model's baseline or windows are others now, by reason.",
+        {"reason": _closed(GivenUpReason)},
+    ),
     SelfMetric(
         "driftmeter_samples_total",
         "counter",

@@ -43,6 +43,17 @@ class RowOutcome(StrEnum):
     """An internal error kept them from being counted; the log says more."""
 
 
+class GivenUpReason(StrEnum):
+    """Why windows that were open are not evaluated."""
+
+    OTHER_BINS = "other_bins"
+    """The model has a baseline with other bins than the one they were counted for."""
+    OTHER_LENGTHS = "other_lengths"
+    """Other window lengths are configured than before."""
+    NO_BASELINE = "no_baseline"
+    """The baseline's file is gone."""
+
+
 class RequestResult(StrEnum):
     """How an OTLP request was answered."""
 
@@ -99,6 +110,7 @@ class ValueReason(StrEnum):
     ID_TOO_LONG = "id_too_long"
     STRING_TOO_LONG = "string_too_long"
     INVALID_JSON = "invalid_json"
+    BESIDE_EMBEDDING = "beside_embedding"
 
 
 class SnapshotResult(StrEnum):

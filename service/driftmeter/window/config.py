@@ -1,5 +1,6 @@
 """Configuration of the windows."""
 
+from math import gcd
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -9,6 +10,10 @@ from driftmeter.errors import ConfigError
 from driftmeter.model.settings import Duration
 from driftmeter.model.windows import WindowLength, parse_window
 
+PANES_MAX = 60
+"""Rows are counted by the largest time that all lengths and steps are multiples of; it is at least this part of the
+shortest of them, so that few panes are added up for a window."""
+
 
 class WindowConfig(BaseModel):
     """How rows are cut into windows. Event time is the end of the prediction's span."""
@@ -17,7 +22,9 @@ class WindowConfig(BaseModel):
 
     lengths: tuple[str, ...] = Field(default=("5m", "1h", "24h"), json_schema_extra={"minItems": 1})
     """Window lengths: durations (5m, 1h, 24h; windows begin at multiples of it since the epoch, in UTC) or numbers
-    of rows (5000rows). Durations must be multiples of the shortest one, and have at most 366d."""
+    of rows (5000rows). Windows overlap when a step is given: `24h every 1h` begins a window of a day each hour,
+    `5000rows every 1000rows` one each thousand rows; a length is a multiple of its step, and has at most 288 of them.
+    Durations have at most 366d, and all durations and steps a common part of at least a 60th of the shortest."""
     clock: Literal["wall", "data"] = "wall"
     """`wall` for live traffic. `data` for replays: only event times count, samples are sent with the end of their
     window as time, and stopping evaluates every open window."""
@@ -62,11 +69,13 @@ def _mistakes(lengths: tuple[str, ...]) -> list[InitErrorDetails]:
         if window in right.values():
             wrong[position] = f"{window.name} stands here twice; leave one out"
         right[position] = window
-    by_time = [window for window in right.values() if not window.by_rows]
-    for position, window in right.items():
-        shortest = min(by_time, key=lambda each: each.length_ns, default=window)
-        if not window.by_rows and window.length_ns % shortest.length_ns:
-            wrong[position] = f"{window.name} is not a multiple of the shortest window, {shortest.name}"
+    pane_ns, shortest = 0, min((each.hop_ns for each in right.values() if not each.by_rows), default=0)
+    for position, window in sorted(right.items(), key=lambda each: each[1].hop_ns):
+        together_ns = gcd(pane_ns, window.hop_ns)
+        if window.by_rows or together_ns * PANES_MAX >= shortest:
+            pane_ns = together_ns
+        else:
+            wrong[position] = f"{window.name} is not a multiple of the other windows, nor of a {PANES_MAX}th of them"
     return [
         InitErrorDetails(
             type=PydanticCustomError("value_error", "{words}", {"words": words}),

@@ -1,7 +1,8 @@
-"""Tumbling windows by event time.
+"""Windows by event time.
 
-    shortest   |--5m--|--5m--|--5m--| ...         rows are folded once, into the pane of the shortest window
-    longer     |--------- 1h ---------------|     panes are added to every longer window before it is evaluated
+    panes      |--5m--|--5m--|--5m--| ...         rows are folded once, into panes that all lengths and hops are made of
+    windows    |--------- 1h ---------------|     panes are added to the windows of every length, or to the parts that
+                                                  windows that overlap have in common, when a pane is over
 
 A window is first evaluated when the watermark passes its end. It takes late rows for `allowed_lateness` more and is
 evaluated again, with a higher revision, when some have come.
@@ -10,7 +11,8 @@ evaluated again, with a higher revision, when some have come.
 import logging
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from math import gcd
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +25,8 @@ from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
 from driftmeter.window.batch import event_times_ns
-from driftmeter.window.kept import KeptWindows, copied, int64s_of
+from driftmeter.window.kept import KeptWindows
+from driftmeter.window.kept_counts import copied, int64s_of
 
 _LOG = logging.getLogger(__name__)
 _NEVER_NS = 2**62
@@ -34,7 +37,7 @@ PanesCounted = list[tuple[int, PackedCounts]]
 
 @dataclass(eq=False)
 class _Pane:
-    """Rows of the shortest window that are not yet added to the windows.
+    """Rows that are not yet added to the windows.
 
     Whether a window still takes them was decided by the watermark at their arrival, `watermark_ns`: the rest of their
     own batch may have moved it past a window's end since.
@@ -46,14 +49,30 @@ class _Pane:
 
 _PANES_AT_A_TIME = 16
 """Panes of one batch that are counted together: bounds the memory that a batch of scattered times takes."""
+_CELLS_AT_A_TIME = 16_000_000
+"""Numbers that windows which overlap are added up from at a time: some 0.1 s. The others are due the next time."""
 
 
-class TumblingWindows:
+class _Due(NamedTuple):
+    """A window that is to be evaluated. Sorted, those that wait for their first or their last time come first."""
+
+    revised: bool
+    end_ns: int
+    length_ns: int
+    windows: KeptWindows
+
+    @property
+    def start_ns(self) -> int:
+        """When it starts."""
+        return self.end_ns - self.length_ns
+
+
+class TimeWindows:
     """Windows of one model over all configured durations.
 
     Args:
         layout: Columns and bins of the model's baseline.
-        lengths: Durations, each a multiple of the shortest.
+        lengths: Durations.
         allowed_lateness_ns: How long after its end a window takes rows.
         blobs: Where counts of evaluated windows are.
     """
@@ -63,7 +82,7 @@ class TumblingWindows:
     ) -> None:
         self._layout = layout
         self._lateness_ns = allowed_lateness_ns
-        self._pane_ns = min((length.length_ns for length in lengths), default=0)
+        self._pane_ns = gcd(*(length.hop_ns for length in lengths))
         self._panes: dict[int, _Pane] = {}
         self._windows = [KeptWindows(layout, length, blobs) for length in lengths]
         self.deadline_ns = _NEVER_NS
@@ -124,35 +143,65 @@ class TumblingWindows:
             return []
         try:
             self._merge_panes(watermark_ns)
+            due = self._due(watermark_ns, revise=revise, unfinished=unfinished)
+            counts = [each.windows.count(each.start_ns, over=each.end_ns <= watermark_ns) for each in due]
         except TransientError:
             _LOG.warning("windows are not evaluated before their counts can be read", exc_info=True)
             return []
-        due: list[tuple[int, int, KeptWindows]] = []
-        over: list[tuple[int, KeptWindows]] = []
-        self.deadline_ns = _NEVER_NS
-        for windows in self._windows:
-            length_ns = windows.length.length_ns
-            for start_ns, window in windows:
-                end_ns = start_ns + length_ns
-                last = end_ns + self._lateness_ns <= watermark_ns
-                first = window.revision < 0
-                if (unfinished or end_ns <= watermark_ns) and window.changed and (revise or last or first):
-                    due.append((end_ns, length_ns, windows))
-                    first = False
-                if last:
-                    over.append((start_ns, windows))
-                else:
-                    self.deadline_ns = min(self.deadline_ns, end_ns if first else end_ns + self._lateness_ns)
-        due.sort(key=lambda each: each[:2])
-        closed = [windows.evaluate(end_ns - length_ns) for end_ns, length_ns, windows in due]
-        for start_ns, windows in over:
-            windows.forget(start_ns)
+        closed: list[WindowCounts] = []
+        for each, counted in zip(due, counts, strict=True):
+            if counted is None:
+                each.windows.give_up(each.start_ns)
+            else:
+                closed.append(each.windows.tell(each.start_ns, counted))
+        self._forget(watermark_ns)
         return closed
 
-    def spill(self) -> None:
-        """Move counts of evaluated windows out of memory; raises TransientError when there is no room."""
+    def counted(self, length: WindowLength, start_ns: int) -> PackedCounts | None:
+        """What a window has so far, changing nothing; None when it has no rows, or its counts cannot be read."""
+        windows = next((each for each in self._windows if each.length[1:] == length[1:]), None)
+        if windows is None:
+            return None
+        total = Counts.zeros(self._layout)
+        try:
+            if any(part_ns in windows.parts for part_ns in windows.parts_of(start_ns)):
+                kept = windows.count(start_ns, over=False)
+                if kept is None:
+                    return None
+                total.add(kept)
+        except TransientError:
+            _LOG.warning("a window is not compared with another version's: its counts cannot be read", exc_info=True)
+            return None
+        for number, pane in self._panes.items():
+            if start_ns <= number * self._pane_ns < start_ns + length.length_ns:
+                total.add(pane.counts)
+        return total.packed() if int(total.rows[0]) else None
+
+    @property
+    def unfinished(self) -> int:
+        """Windows with rows that were not evaluated yet: those that are known, and those of panes alone."""
+        return sum(
+            len(
+                {start_ns for start_ns, window in windows if window.revision < 0}
+                | {
+                    start_ns
+                    for pane in self._panes
+                    for start_ns in windows.starts_of(pane * self._pane_ns)
+                    if not windows.has(start_ns)
+                }
+            )
+            for windows in self._windows
+        )
+
+    def abandon(self) -> None:
+        """Give back the room that counts take outside of memory: nothing is done with these windows any more."""
         for windows in self._windows:
-            windows.spill()
+            windows.parts.abandon()
+
+    def spill(self) -> None:
+        """Move counts of what is over out of memory; raises TransientError when there is no room."""
+        for windows in self._windows:
+            windows.parts.spill()
 
     def state(self) -> dict[str, Any]:
         """All of it, as a tree that does not change any more; raises TransientError when there is no room."""
@@ -188,21 +237,60 @@ class TumblingWindows:
         self._panes[number] = pane
         self.deadline_ns = min(self.deadline_ns, (number + 1) * self._pane_ns)
 
+    def _due(self, watermark_ns: int, *, revise: bool, unfinished: bool) -> list[_Due]:
+        """Windows to evaluate, ordered by end and then by length: as in `close_for`.
+
+        Of windows that overlap, as many as `_CELLS_AT_A_TIME` allows, or one. Of those that are not over, those alone
+        that end with the newest rows or before: the others would tell fewer of the same rows.
+        """
+        picked: list[_Due] = []
+        for windows in self._windows:
+            length_ns, overlap = windows.length.length_ns, windows.length.overlap
+            until_ns = max(watermark_ns, windows.parts.end_ns) if unfinished else watermark_ns
+            due: list[_Due] = []
+            for start_ns, window in windows:
+                end_ns = start_ns + length_ns
+                once = window.revision < 0 or end_ns + self._lateness_ns <= watermark_ns
+                if window.changed and end_ns <= until_ns and (once or revise):
+                    due.append(_Due(not once, end_ns, length_ns, windows))
+            if overlap > 1 and not unfinished:
+                due.sort(key=lambda each: each[:2])
+                del due[max(1, _CELLS_AT_A_TIME // (overlap * Counts.cells(self._layout))) :]
+            picked += due
+        return sorted(picked, key=lambda each: each[1:3])
+
+    def _forget(self, watermark_ns: int) -> None:
+        """Let go of windows that take no more rows, and note when there is something to do next."""
+        self.deadline_ns = _NEVER_NS
+        for windows in self._windows:
+            for start_ns, window in windows:
+                end_ns = start_ns + windows.length.length_ns
+                last_ns = end_ns + self._lateness_ns
+                if last_ns <= watermark_ns and not window.changed:
+                    windows.forget(start_ns)
+                elif window.revision < 0 or last_ns <= watermark_ns:  # It waits for its turn, or its end.
+                    self.deadline_ns = min(self.deadline_ns, end_ns)
+                else:
+                    self.deadline_ns = min(self.deadline_ns, last_ns)
+
     def _merge_panes(self, watermark_ns: int) -> None:
         """Add what came since the last time to the windows; raises TransientError with nothing added."""
         panes = sorted(self._panes.items())
-        merges: list[tuple[KeptWindows, int, list[Counts | PackedCounts]]] = []
+        merges: list[tuple[KeptWindows, int, list[_Pane]]] = []
         for windows in self._windows:
             length_ns = windows.length.length_ns
             taken = [
-                (start_ns, pane.counts)
+                (start_ns, pane)
                 for number, pane in panes
-                for start_ns in (windows.start_of(number * self._pane_ns),)
+                for start_ns in (windows.parts.start_of(number * self._pane_ns),)
                 if start_ns + length_ns + self._lateness_ns > pane.watermark_ns
             ]
             for start_ns, parts in groupby(taken, key=lambda each: each[0]):
-                windows.load(start_ns)
-                merges.append((windows, start_ns, [counts for _, counts in parts]))
-        for windows, start_ns, counts in merges:
-            windows.add(start_ns, counts, over=start_ns + windows.length.length_ns <= watermark_ns)
+                windows.parts.load(start_ns)
+                merges.append((windows, start_ns, [pane for _, pane in parts]))
+        for windows, start_ns, into in merges:
+            over = start_ns + windows.length.hop_ns <= watermark_ns
+            windows.parts.add(start_ns, [pane.counts for pane in into], over=over)
+            past_ns = min(pane.watermark_ns for pane in into) - self._lateness_ns - windows.length.length_ns
+            windows.change(start_ns, past_ns)
         self._panes.clear()

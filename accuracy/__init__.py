@@ -1,0 +1,1 @@
+"""How often alarms are false, and what is detected: measured on the real engine, seeded, as tables for people."""

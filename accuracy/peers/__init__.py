@@ -1,0 +1,1 @@
+"""Other libraries on the same rows, each in its own pinned environment."""

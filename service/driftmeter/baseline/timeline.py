@@ -1,0 +1,152 @@
+"""When rows were, as exactly as window lengths need it: which window each is in, without keeping their times."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from driftmeter.baseline.data import Rows
+from driftmeter.model.windows import WindowLength
+
+Ints = npt.NDArray[np.int64]
+
+_TABLE_STEPS_MAX = 2**22
+"""Spans of time up to so many steps have a table of their windows; in longer ones each row's is searched."""
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of one length that rows fall into, in order: by time, those that hold rows.
+
+    Attributes:
+        count: How many there are; by rows, a last partial one included.
+        starts_ns: int64 (count,): first instant of each; by rows, the time of its first row. None without times.
+        low_ns: int64 (count,): the same; by rows, the least time of its rows.
+        high_ns: int64 (count,): the end of each; by rows, the greatest time of its rows.
+    """
+
+    count: int
+    starts_ns: Ints | None = None
+    low_ns: Ints | None = None
+    high_ns: Ints | None = None
+
+
+class Timeline:
+    """Which window of some lengths each row is in.
+
+    It keeps 4 bytes a row: the number of the step of time that the row is in, a step being the longest time that fits
+    into all lengths without rest.
+
+    Args:
+        data: Rows; their times are read once.
+        lengths: The lengths that will be asked for.
+
+    Attributes:
+        start_ns: Least time, nanoseconds since the epoch; None without times.
+        end_ns: Greatest one.
+    """
+
+    def __init__(self, data: Rows, lengths: Sequence[WindowLength]) -> None:
+        self._step_ns = math.gcd(*(each.length_ns for each in lengths)) if data.timed else 0
+        self._origin = 0
+        self._steps: npt.NDArray[np.int32] | Ints = np.empty(data.count if self._step_ns else 0, np.int32)
+        self.start_ns: int | None = None
+        self.end_ns: int | None = None
+        by_rows = {each.rows: _RowWindows(each.rows, data.count) for each in lengths if each.by_rows}
+        found = [np.empty(0, np.int64)]
+        first = 0
+        for batch in data.batches((), times=True) if data.timed else ():
+            times = batch.column(0).cast(pa.int64()).to_numpy()
+            found.append(self._add(times, first))
+            for each in by_rows.values():
+                each.add(times, first)
+            first += len(times)
+        present = np.unique(np.concatenate(found))
+        self._windows = {
+            each.name: by_rows[each.rows].windows(timed=data.timed) if each.by_rows else self._by_time(each, present)
+            for each in lengths
+            if each.by_rows or data.timed
+        }
+        self._tables = {each.name: self._table(each, present) for each in lengths if data.timed and not each.by_rows}
+
+    def windows(self, length: WindowLength) -> Windows | None:
+        """The windows of a length; None where they are cut by time and the rows have none."""
+        return self._windows.get(length.name)
+
+    def slots(self, length: WindowLength, first: int, stop: int) -> npt.NDArray[np.int32]:
+        """int32 (stop - first,): the window of each of the rows `first` to `stop`, numbered from 0 in order."""
+        if length.by_rows:
+            return (np.arange(first, stop) // length.rows).astype(np.int32)
+        steps = self._steps[first:stop]
+        table = self._tables[length.name]
+        if table is not None:
+            return np.asarray(table[steps])
+        numbers = (steps.astype(np.int64) + self._origin) // (length.length_ns // self._step_ns)
+        return self._numbered(length, numbers)
+
+    def _add(self, times: Ints, first: int) -> Ints:
+        """Take the times of some more rows; returns the steps that they are in."""
+        low, high = int(times.min()), int(times.max())
+        self.start_ns = low if self.start_ns is None else min(self.start_ns, low)
+        self.end_ns = high if self.end_ns is None else max(self.end_ns, high)
+        if not self._step_ns:
+            return np.empty(0, np.int64)
+        steps = times // self._step_ns
+        if first == 0:
+            self._origin = int(steps[0])
+        relative = steps - self._origin
+        bounds = np.iinfo(self._steps.dtype)
+        if relative.min() < bounds.min or relative.max() > bounds.max:
+            self._steps = self._steps.astype(np.int64)
+        self._steps[first : first + len(times)] = relative
+        return np.unique(steps)
+
+    def _by_time(self, length: WindowLength, present: Ints) -> Windows:
+        starts = np.unique(present // (length.length_ns // self._step_ns)) * length.length_ns
+        return Windows(len(starts), starts, starts, starts + length.length_ns)
+
+    def _table(self, length: WindowLength, present: Ints) -> npt.NDArray[np.int32] | None:
+        """int32 (steps,): the window of each step, by its number from the origin on, those before it at the end.
+
+        Of steps without rows any window will do: nobody asks for it. None where there are too many steps.
+        """
+        low, high = int(present[0]) - self._origin, int(present[-1]) - self._origin
+        if high - low >= _TABLE_STEPS_MAX:
+            return None
+        steps = np.concatenate((np.arange(high + 1), np.arange(low, 0))) + self._origin
+        return self._numbered(length, steps // (length.length_ns // self._step_ns))
+
+    def _numbered(self, length: WindowLength, numbers: Ints) -> npt.NDArray[np.int32]:
+        """The window of each number of lengths since the epoch."""
+        starts = self._windows[length.name].starts_ns
+        assert starts is not None  # noqa: S101 - of windows by time.
+        return np.searchsorted(starts // length.length_ns, numbers).astype(np.int32)
+
+
+class _RowWindows:
+    """Times of windows by rows."""
+
+    def __init__(self, length: int, rows: int) -> None:
+        self._length = length
+        self._count = -(-rows // length)
+        self._first = np.zeros(self._count, np.int64)
+        self._low = np.full(self._count, np.iinfo(np.int64).max)
+        self._high = np.full(self._count, np.iinfo(np.int64).min)
+
+    def add(self, times: Ints, first: int) -> None:
+        """Take the times of some more rows, the first of which has the number `first`."""
+        window = first // self._length
+        begins = np.arange(window * self._length, first + len(times), self._length) - first
+        there = slice(window, window + len(begins))
+        inside = np.maximum(begins, 0)
+        self._low[there] = np.minimum(self._low[there], np.minimum.reduceat(times, inside))
+        self._high[there] = np.maximum(self._high[there], np.maximum.reduceat(times, inside))
+        new = begins >= 0
+        self._first[there][new] = times[begins[new]]
+
+    def windows(self, *, timed: bool) -> Windows:
+        """All of them."""
+        return Windows(self._count, self._first, self._low, self._high) if timed else Windows(self._count)

@@ -1,0 +1,115 @@
+"""Counts of past windows that windows of today are compared with."""
+
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from driftmeter.detect.reference import Expected
+from driftmeter.errors import DamagedError
+from driftmeter.model.bundle import Tree
+from driftmeter.model.counts import Counts, PackedCounts, Tally
+from driftmeter.model.layout import Layout
+from driftmeter.model.stored import Stored
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Bins and tallies of some time, without empty bins. It never changes.
+
+    Attributes:
+        start_ns: First instant of it.
+        end_ns: First instant after it.
+        rows: Its rows.
+        places: uint32 (k,): the bins that are not empty, ascending.
+        bins: uint64 (k,): their counts.
+        tallies: uint64 (columns, len(Tally)).
+    """
+
+    start_ns: int
+    end_ns: int
+    rows: int
+    places: npt.NDArray[np.uint32]
+    bins: npt.NDArray[np.uint64]
+    tallies: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, start_ns: int, end_ns: int, counts: Counts) -> "Part":
+        """Of one window's counts."""
+        places = np.flatnonzero(counts.bins[0]).astype(np.uint32)
+        return cls(
+            start_ns, end_ns, int(counts.rows[0]), places, counts.bins[0][places].copy(), counts.tallies[0].copy()
+        )
+
+    def state(self) -> Tree:
+        """All of it, for `from_state`."""
+        return {
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "rows": self.rows,
+            "places": self.places,
+            "bins": self.bins,
+            "tallies": self.tallies,
+        }
+
+    @classmethod
+    def from_state(cls, stored: Stored, layout: Layout) -> "Part":
+        """The part that `state` told, in arrays of its own. Raises DamagedError for anything else."""
+        places = stored.array("places", np.uint32, None)
+        if len(places) and (int(places[-1]) >= layout.size or not (places[1:] > places[:-1]).all()):
+            raise DamagedError("stored counts of a past window have bins that the baseline does not")
+        return cls(
+            stored.integer("start_ns"),
+            stored.integer("end_ns"),
+            stored.count("rows"),
+            places.copy(),
+            stored.array("bins", np.uint64, len(places)).copy(),
+            stored.array("tallies", np.uint64, len(layout.columns), len(Tally)).copy(),
+        )
+
+
+class Total:
+    """A sum of parts.
+
+    Args:
+        layout: Columns and bins of the model's baseline.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.rows = 0
+        self._bins = np.zeros(layout.size, np.uint64)
+        self._tallies = np.zeros((len(layout.columns), len(Tally)), np.uint64)
+
+    def copy(self) -> "Total":
+        """The same sum, to go on from."""
+        other = copy(self)
+        other._bins, other._tallies = self._bins.copy(), self._tallies.copy()  # noqa: SLF001 - one of its own kind.
+        return other
+
+    def add(self, part: Part) -> None:
+        """Add a part."""
+        self.rows += part.rows
+        self._bins[part.places] += part.bins  # No place occurs twice.
+        self._tallies += part.tallies
+
+    def subtract(self, part: Part) -> None:
+        """Take away a part that was added."""
+        self.rows -= part.rows
+        self._bins[part.places] -= part.bins
+        self._tallies -= part.tallies
+
+    def expected(self) -> Expected:
+        """What a window is compared with."""
+        return Expected(self._bins.astype(np.float64), float(self.rows), self._tallies.astype(np.float64))
+
+    def part(self, start_ns: int, end_ns: int) -> Part:
+        """The sum as a part."""
+        places = np.flatnonzero(self._bins).astype(np.uint32)
+        return Part(start_ns, end_ns, self.rows, places, self._bins[places], self._tallies.copy())
+
+
+def expected_of(counts: Counts | PackedCounts, layout: Layout) -> Expected:
+    """What a window is compared with, from counts of one other window."""
+    dense = counts.dense(layout)
+    return Expected(dense.bins[0].astype(np.float64), float(dense.rows[0]), dense.tallies[0].astype(np.float64))
