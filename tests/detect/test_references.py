@@ -8,13 +8,16 @@ import numpy.typing as npt
 import pytest
 
 from driftmeter.baseline.build import build_baseline
+from driftmeter.detect.config import DetectConfig
+from driftmeter.detect.detector import Detector
 from driftmeter.detect.other_version import VersionReference
 from driftmeter.detect.previous import PreviousReference
-from driftmeter.detect.reference import Expected, Reference
+from driftmeter.detect.reference import Expected, FixedReference, Reference
 from driftmeter.detect.rolling import RollingReference
 from driftmeter.detect.seasonal import SeasonalReference
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.counts import Counts, Tally
+from driftmeter.model.predictions import ModelKey
 from driftmeter.model.seasons import HOURS_OF_WEEK, hours_of_week
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_window
@@ -307,3 +310,27 @@ def test_windows_with_a_counterpart_are_stored_with_it() -> None:
     assert restored.beside is not None
     np.testing.assert_array_equal(restored.beside.dense(ONE_COLUMN).bins, other.bins)
     assert WindowCounts.from_state(again(_window(0, []).state()), ONE_COLUMN).beside is None
+
+
+def test_what_is_beyond_the_range_as_before_is_no_distance_to_the_window_before() -> None:
+    """Values far above the baseline's are as far from it as they are, and not from the window before; more are."""
+    random = np.random.default_rng(3)
+    times = np.arange(400) * DAY_NS // 10
+    reference = dataset({"time": times.astype("datetime64[ns]"), "x": random.normal(size=400)}, "time")
+    baseline = build_baseline(reference, "m", "", [parse_window("24h")])
+    previous = PreviousReference("previous", baseline.layout)
+    detector = Detector(ModelKey("m", "", ""), baseline, [FixedReference(baseline), previous], DetectConfig())
+    found = []
+    for number, high in enumerate((500, 500, 900)):
+        values = random.normal(size=1_000)
+        values[:high] = 100 + np.arange(high) % 7
+        counts = Counts.zeros(baseline.layout)
+        fold(baseline.layout, predictions([0] * 1_000, {"x": values}).rows, np.zeros(1_000, np.int32), counts)
+        start_ns = MONDAY_NS + number * DAY_NS
+        window = WindowCounts(parse_window("24h"), number, start_ns, start_ns + DAY_NS, 0, counts)
+        findings = detector.evaluate([window]).findings.filter(method="wasserstein")
+        found.append(dict(findings.select("baseline", "value").iter_rows()))
+    assert all(each["file"] > 40 for each in found)
+    assert found[0]["previous"] is None
+    assert found[1]["previous"] < 0.2
+    assert found[2]["previous"] == pytest.approx(0.4 * 100, abs=3)

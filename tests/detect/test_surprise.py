@@ -1,6 +1,7 @@
 """How surprising a window is against the baseline's own chunks, and when nothing can be said."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from driftmeter.detect.null import (
     Measured,
     Nulls,
     build_nulls,
+    covered_ns,
     surprise,
     surprises,
     volume_surprise,
@@ -315,3 +317,11 @@ def test_volume_is_judged_by_the_hour_of_the_week() -> None:
     assert away[0, 0] == pytest.approx(np.log(210 / 5000), abs=0.2)
     assert day.pvalue[0, 0] < 1e-12
     assert day.excess[0, 0] > 2
+
+
+def test_gaps_of_more_than_a_week_are_not_covered() -> None:
+    """A few rows long after all others make no baseline longer; nights and weekends without rows make none shorter."""
+    days = np.array([0, 1, 2, 3, 4, 7, 8, 9, 300])
+    chunks = replace(chunks_of(gammas(9)), starts_ns=days * DAY_NS)
+    assert covered_ns(baseline_of({"24h": chunks}, end_ns=301 * DAY_NS - 1)) == 11 * DAY_NS
+    assert covered_ns(baseline_of({}, end_ns=301 * DAY_NS - 1)) == 301 * DAY_NS

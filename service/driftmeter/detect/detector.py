@@ -184,7 +184,7 @@ class Detector:
         place = slice(part.start, part.stop)
         observed = counts.bins[place].astype(np.float64)
         against = np.zeros(observed.shape[1]) if expected is None else expected.counts
-        tails = moments[place][:, :, [Moment.TAIL_BELOW, Moment.TAIL_ABOVE]]
+        tails = self._tails(moments[place], observed, expected)
         scores = score(METHODS.values(), self._groupings, against[None], observed, tails)
         measured = self._measure(counts, part, windows, scores, expected)
         judged: list[Judged] = []
@@ -204,6 +204,19 @@ class Detector:
         if reference.kind is Comparison.ROLLING and expected is not None:
             findings = pl.concat([findings, self._anchor.findings(mine[0], expected, reference.name)])
         return findings, self._model_table(mine, judged, reference.name), judged
+
+    def _tails(self, moments: Floats, observed: Floats, expected: Expected | None) -> Floats:
+        """float64 (w, c, 2): sums of the distances to the range, less what as many rows of the expected have.
+
+        As the Wasserstein distance has it where one of both is further out all the way; else it is more than this.
+        """
+        tails = moments[:, :, [Moment.TAIL_BELOW, Moment.TAIL_ABOVE]]
+        if expected is None or expected.tails is None:
+            return tails
+        firsts = self._baseline.layout.offsets[:-1]
+        values = np.add.reduceat(expected.counts, firsts)[:, None]
+        mean = np.divide(expected.tails, values, out=np.zeros(expected.tails.shape), where=values > 0)
+        return np.asarray(tails - mean * np.add.reduceat(observed, firsts, axis=1)[:, :, None])
 
     def _measure(
         self,
@@ -226,6 +239,10 @@ class Detector:
             compared = np.add.reduceat(expected.counts, offsets[:-1])[None]
             rows = np.full(compared.shape, expected.rows)
             usual = {key: (expected.tallies[None, :, tally], rows) for key, tally in _TALLIES.items()}
+            if expected.tails is not None:
+                below, above = expected.counts[offsets[:-1]][None], expected.counts[offsets[1:] - 1][None]
+                beyond = {OUT_OF_RANGE.key: below + above, UNSEEN.key: above}
+                usual |= {key: (np.where(hits > 0, hits, np.nan), compared) for key, hits in beyond.items()}
         return Measured(
             starts_ns=np.array(known, np.int64) if by_time else None,
             rows=counts.rows[place].astype(np.float64),

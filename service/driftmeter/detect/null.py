@@ -115,8 +115,8 @@ class Measured:
         compared: float64 (w or 1, c): values that they were compared with.
         squared: Per deciding method, float64 (w, c): on the squared scale.
         hits: Per ratio, float64 (w, c): rows that it counts.
-        expected: Per ratio, hits and rows of what they were compared with, each float64 (w or 1, c); without it, those
-            of the null.
+        expected: Per ratio, hits and rows of what they were compared with, each float64 (w or 1, c); without it, and
+            where hits are nan, those of the null.
     """
 
     starts_ns: npt.NDArray[np.int64] | None
@@ -241,7 +241,8 @@ def covered_ns(baseline: Baseline) -> int:
         for name, each in baseline.chunks.items()
         if each.starts_ns is not None and not parse_window(name).by_rows
     ]
-    gaps = np.diff(np.unique(np.concatenate([ends, *by_time]) // DAY_NS)) * DAY_NS
+    days = np.unique(np.concatenate([ends, *by_time]).clip(*ends) // DAY_NS)
+    gaps = np.diff(days) * DAY_NS
     if by_time:
         gaps = np.where(gaps <= WEEK_NS, gaps, DAY_NS)
     return int(gaps.sum()) + DAY_NS
@@ -391,6 +392,8 @@ def _of_ratio(null: RatioNull, measured: Measured, spec: RatioSpec) -> Surprise:
     """Beta-binomial predictive: N rows weigh as many as N / (1 + (typical - 1) · correlation) independent ones."""
     hits, rows = measured.hits[spec.key], measured.shared(spec)
     usual_hits, usual_rows = measured.expected.get(spec.key, (null.hits[None], null.rows[None]))
+    by_null = np.isnan(usual_hits)
+    usual_hits, usual_rows = np.where(by_null, null.hits, usual_hits), np.where(by_null, null.rows, usual_rows)
     unknown = np.isnan(usual_rows)  # Without chunks: by definition the baseline has none of it.
     usual_hits = np.where(unknown, 0.0, usual_hits)
     usual_rows = np.where(unknown, measured.compared, usual_rows)

@@ -1,5 +1,6 @@
 """Counts of past windows that windows of today are compared with."""
 
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from driftmeter.detect.reference import Expected
 from driftmeter.errors import DamagedError
 from driftmeter.model.bundle import Tree
-from driftmeter.model.counts import Counts, PackedCounts, Tally
+from driftmeter.model.counts import Counts, Moment, PackedCounts, Tally
 from driftmeter.model.layout import Layout
 from driftmeter.model.stored import Stored
 
@@ -25,6 +26,7 @@ class Part:
         places: uint32 (k,): the bins that are not empty, ascending.
         bins: uint64 (k,): their counts.
         tallies: uint64 (columns, len(Tally)).
+        tails: float64 (columns, 2): as `Expected.tails`.
     """
 
     start_ns: int
@@ -33,14 +35,14 @@ class Part:
     places: npt.NDArray[np.uint32]
     bins: npt.NDArray[np.uint64]
     tallies: npt.NDArray[np.uint64]
+    tails: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, start_ns: int, end_ns: int, counts: Counts) -> "Part":
         """Of one window's counts."""
         places = np.flatnonzero(counts.bins[0]).astype(np.uint32)
-        return cls(
-            start_ns, end_ns, int(counts.rows[0]), places, counts.bins[0][places].copy(), counts.tallies[0].copy()
-        )
+        bins, tallies = counts.bins[0][places].copy(), counts.tallies[0].copy()
+        return cls(start_ns, end_ns, int(counts.rows[0]), places, bins, tallies, tails_of(counts))
 
     def state(self) -> Tree:
         """All of it, for `from_state`."""
@@ -51,6 +53,7 @@ class Part:
             "places": self.places,
             "bins": self.bins,
             "tallies": self.tallies,
+            "tails": self.tails,
         }
 
     @classmethod
@@ -66,6 +69,7 @@ class Part:
             places.copy(),
             stored.array("bins", np.uint64, len(places)).copy(),
             stored.array("tallies", np.uint64, len(layout.columns), len(Tally)).copy(),
+            stored.array("tails", np.float64, len(layout.columns), 2).copy(),
         )
 
 
@@ -99,17 +103,29 @@ class Total:
         self._bins[part.places] -= part.bins
         self._tallies -= part.tallies
 
-    def expected(self) -> Expected:
-        """What a window is compared with."""
-        return Expected(self._bins.astype(np.float64), float(self.rows), self._tallies.astype(np.float64))
+    def expected(self, parts: Iterable[Part]) -> Expected:
+        """What a window is compared with; `parts` are those of the sum.
 
-    def part(self, start_ns: int, end_ns: int) -> Part:
+        Sums of distances are added anew each time: taken away again they would not be what they were, to the last bit.
+        """
+        tails = np.zeros((len(self._tallies), 2))
+        for part in parts:
+            tails += part.tails
+        return Expected(self._bins.astype(np.float64), float(self.rows), self._tallies.astype(np.float64), tails)
+
+    def part(self, start_ns: int, end_ns: int, tails: npt.NDArray[np.float64]) -> Part:
         """The sum as a part."""
         places = np.flatnonzero(self._bins).astype(np.uint32)
-        return Part(start_ns, end_ns, self.rows, places, self._bins[places], self._tallies.copy())
+        return Part(start_ns, end_ns, self.rows, places, self._bins[places], self._tallies.copy(), tails)
 
 
 def expected_of(counts: Counts | PackedCounts, layout: Layout) -> Expected:
     """What a window is compared with, from counts of one other window."""
     dense = counts.dense(layout)
-    return Expected(dense.bins[0].astype(np.float64), float(dense.rows[0]), dense.tallies[0].astype(np.float64))
+    bins, tallies = dense.bins[0].astype(np.float64), dense.tallies[0].astype(np.float64)
+    return Expected(bins, float(dense.rows[0]), tallies, tails_of(dense))
+
+
+def tails_of(counts: Counts) -> npt.NDArray[np.float64]:
+    """float64 (columns, 2): `Expected.tails` of one window."""
+    return np.ascontiguousarray(counts.moments()[0][:, [Moment.TAIL_BELOW, Moment.TAIL_ABOVE]])

@@ -36,7 +36,7 @@ class PreviousReference:
             return None
         total = Total(self._layout)
         total.add(before[-1])
-        return total.expected()
+        return total.expected(before[-1:])
 
     def observe(self, window: WindowCounts, counts: Counts, *, drifted: bool) -> None:  # noqa: ARG002 - not asked.
         """Keep a window, drifted or not: it is what comes before the next."""

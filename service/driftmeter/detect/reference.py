@@ -22,11 +22,14 @@ class Expected:
         counts: float64 (layout.size,): counts per fine bin; need not be whole numbers. A column's N is their sum.
         rows: Rows that it stands for.
         tallies: float64 (columns, len(Tally)): missing, non-finite and mismatched rows.
+        tails: float64 (columns, 2): sums of the distances to the anchor's range of values below and above it; None for
+            the anchor itself, which has none.
     """
 
     counts: Floats
     rows: float
     tallies: Floats
+    tails: Floats | None = None
 
 
 class Reference(Protocol):

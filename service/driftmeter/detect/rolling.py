@@ -67,7 +67,7 @@ class RollingReference:
             total.subtract(part)
         for part in recent:
             total.add(part)
-        return total.expected() if total.rows else None
+        return total.expected((*islice(ring.pieces, gone, None), *recent)) if total.rows else None
 
     def observe(self, window: WindowCounts, counts: Counts, *, drifted: bool) -> None:
         """A window was judged: it is taken in unless it drifted or overlaps with one that was; old ones leave."""
@@ -119,7 +119,7 @@ class RollingReference:
             together = Total(self._layout)
             together.add(last)
             together.add(part)
-            part = together.part(last.start_ns, max(last.end_ns, part.end_ns))
+            part = together.part(last.start_ns, max(last.end_ns, part.end_ns), last.tails + part.tails)
         ring.pieces.append(part)
 
 

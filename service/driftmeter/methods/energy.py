@@ -59,7 +59,7 @@ def _distance(observed: pl.Expr, width: pl.Expr, tail: pl.Expr, gap: pl.Expr, ga
 
 def _beyond(observed: pl.Expr, tail: pl.Expr) -> pl.Expr:
     """The most that ∫ (F - G)² dx can be beyond both ends of the range: there F is 0 or 1 and G at most the share."""
-    return (shares(observed) * tail).sum() / observed.sum()
+    return (shares(observed) * tail.abs()).sum() / observed.sum()
 
 
 def error_bound(  # noqa: PLR0913 - as the method.

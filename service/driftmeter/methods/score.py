@@ -92,7 +92,8 @@ def score(
         groupings: One per convention the methods use.
         expected: float64 (1 or w, fine bins): baseline counts.
         observed: float64 (w, fine bins): window counts.
-        tails: float64 (w, c, 2): sums of distances below and above the reference range; zero when not given.
+        tails: float64 (w, c, 2): sums of distances below and above the reference range, less those of as many rows of
+            what is expected; zero when not given.
     """
     by_bins: dict[Bins, list[MethodSpec]] = {}
     for spec in specs:

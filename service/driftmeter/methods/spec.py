@@ -63,7 +63,8 @@ class MethodSpec:
     `expression` and every function in `extras` take the columns named by `inputs`, in that order, each a `pl.Expr` of
     one group's bins, shape (bins,), in bin order: `expected` and `observed` are counts (uint64 or float64); `left` and
     `right` are a bin's edges in feature units (float64, bins are [left, right)); `tail` is, per bin, the sum over the
-    observed values beyond the reference's range of their distance to it (float64, feature units, zero inside);
+    observed values beyond the reference's range of their distance to it, less what as many expected rows have there
+    (float64, feature units, zero inside);
     `gap` and `gap_before` are F - G at a bin's right and left edge, F being the share of the expected rows up to there
     and G of the observed ones, and `pooled` is that share of the rows of both together at the right edge (float64, nan
     where a side has no rows); `spread` is the standard deviation of the baseline's values (float64, feature units, the

@@ -48,7 +48,7 @@ def wasserstein(  # noqa: PLR0913 - columns of one table, in the order of `input
     # changes it: less by |a·b| / |b - a|.
     crossing = (gap * gap_before).clip(upper_bound=0.0) / ((gap - gap_before).abs() + TINY)
     inside = ((right - left) * ((gap.abs() + gap_before.abs()) / 2 + crossing)).sum()
-    beyond = tail.sum() / observed.sum()
+    beyond = tail.abs().sum() / observed.sum()
     # Rounding can leave the area a few units of the last place below zero.
     return where_both_sides(inside.clip(lower_bound=0.0) + beyond, expected, observed)
 
