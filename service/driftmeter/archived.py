@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -15,10 +15,9 @@ from driftmeter.errors import BaselineError, ConfigError
 from driftmeter.journal.archive_layout import HOUR_NS, Hour, first_of, hours
 from driftmeter.journal.files import RealFiles
 from driftmeter.model.columns import Column, Kind, is_scored_field
-from driftmeter.model.windows import parse_duration_ns
+from driftmeter.model.windows import instant_ns, parse_duration_ns
 
 _BATCH_ROWS = 2**18
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,14 +171,14 @@ def time_span_ns(since: str, until: str | None, now_ns: int) -> tuple[int, int]:
     Raises:
         ConfigError: They are neither, or the end is not after the begin.
     """
-    end_ns = now_ns if until is None else _instant_ns("--until", until, now_ns)
-    start_ns = _instant_ns("--since", since, end_ns)
+    end_ns = now_ns if until is None else _option_ns("--until", until, now_ns)
+    start_ns = _option_ns("--since", since, end_ns)
     if start_ns >= end_ns:
         raise ConfigError(f"--since {since} is not before --until {until or 'now'}")
     return start_ns, end_ns
 
 
-def _instant_ns(option: str, text: str, end_ns: int) -> int:
+def _option_ns(option: str, text: str, end_ns: int) -> int:
     try:
         return end_ns - parse_duration_ns(text)
     except ConfigError:
@@ -190,8 +189,7 @@ def _instant_ns(option: str, text: str, end_ns: int) -> int:
         raise ConfigError(
             f"{option} {text!r}: write a duration such as 7d, or a time such as 2025-03-01 or 2025-03-01T14:00"
         ) from None
-    known = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return round((known - _EPOCH).total_seconds()) * 10**9
+    return instant_ns(time)
 
 
 def _hours(archive: Path) -> list[Hour]:

@@ -33,7 +33,7 @@ from driftmeter.doctor import Doctor, State
 from driftmeter.errors import ConfigError, DriftmeterError
 from driftmeter.explaining.explain import Question
 from driftmeter.explaining.explain import explain as explain_window
-from driftmeter.explaining.sources import choose_baseline, configured_rows, file_rows, instant_ns
+from driftmeter.explaining.sources import asked_time_ns, choose_baseline, configured_rows, file_rows
 from driftmeter.explaining.tables import explanation_tables
 from driftmeter.journal_commands import journal_app, state_directory
 from driftmeter.model.columns import Role
@@ -385,7 +385,7 @@ def explain(  # noqa: PLR0913 - the options of one command.
 
     Example: driftmeter explain --config driftmeter.yaml --model price --feature size --window 2025-03-01T14:00
     """
-    settings, time_ns = load_config(config), instant_ns(window)
+    settings, time_ns = load_config(config), asked_time_ns(window)
     if data:
         options = ColumnOptions.of(timestamp, prediction, probability, label, ignore)
         rows = file_rows(data, options, ModelKey(model, version or "", stage or ""))

@@ -5,8 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from driftmeter import __version__, cli
+from commands import Ran, Run, runner
+from driftmeter import __version__
 from driftmeter.baseline.file import read_baseline
 from driftmeter.detect.units import DECIDING_KEYS, KEYS
 from driftmeter.methods import DECIDING
@@ -24,33 +23,10 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`driftmeter` with these arguments, in this process."""
-
-    def ran(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["driftmeter", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        code = caught.value.code
-        assert isinstance(code, int)
-        return Ran(code, captured.out, captured.err)
-
-    return ran
+    return runner(monkeypatch, capsys)
 
 
 def frame(seed: int, days: int = 40, shift: float = 0.0) -> pl.DataFrame:

@@ -5,14 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archive_samples import Sample, rows_entry
-from driftmeter import cli
+from commands import Run, runner
 from driftmeter.journal.entries import BatchEntry, Entry, LearnedEntry, QuarantinedEntry, TickEntry, encode
 from driftmeter.journal.files import RealFiles
 from driftmeter.journal.lock import DirectoryLock
@@ -28,33 +27,10 @@ KEY = ModelKey("flights", "v3", "canary")
 NUMBER = predictions([10 * HOUR_NS, 11 * HOUR_NS], {"x": [1.25, None], "carrier": ["AA", "UA"]}, key=KEY)
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`driftmeter journal` with these arguments, in this process."""
-
-    def ran(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["driftmeter", "journal", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        code = caught.value.code
-        assert isinstance(code, int)
-        return Ran(code, captured.out, captured.err)
-
-    return ran
+    return runner(monkeypatch, capsys, "journal")
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """`driftmeter explain` as a person runs it."""
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +8,7 @@ import polars as pl
 import pytest
 
 from archive_samples import Sample, rows_entry, write_journal
-from driftmeter import cli
+from commands import Run, runner
 from driftmeter.journal.files import RealFiles
 from driftmeter.model.predictions import ModelKey
 from rows import predictions
@@ -19,33 +16,10 @@ from rows import predictions
 FLIGHTS = Path(__file__).resolve().parents[2] / "service" / "driftmeter" / "demo" / "flights.parquet"
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`driftmeter explain` with these arguments, in this process."""
-
-    def ran(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["driftmeter", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "140")
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        code = caught.value.code
-        assert isinstance(code, int)
-        return Ran(code, captured.out, captured.err)
-
-    return ran
+    return runner(monkeypatch, capsys, columns=140)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Configuration of the verdicts."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Annotated
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from driftmeter.methods import DECIDING_METHODS, METHODS
 from driftmeter.methods.ratios import RATIOS, ROWS
 from driftmeter.methods.sampled import SAMPLED
+from driftmeter.model.windows import instant_ns
 
 _VOLUME_MIN_EFFECT = 0.5
 """Natural logarithm: 1.65 times the usual rows, or 0.61 of them."""
@@ -63,12 +64,12 @@ class MaintenanceConfig(BaseModel):
     @property
     def start_ns(self) -> int:
         """First instant, nanoseconds since the epoch."""
-        return _instant_ns(self.start)
+        return instant_ns(self.start)
 
     @property
     def end_ns(self) -> int:
         """First instant after it."""
-        return _instant_ns(self.end)
+        return instant_ns(self.end)
 
 
 class DetectConfig(BaseModel):
@@ -152,8 +153,3 @@ def _check_methods(min_effect: Mapping[str, float]) -> None:
             )
         if key not in DEFAULT_MIN_EFFECTS:
             raise ValueError(f"there is no method {key!r}; there is {', '.join(DEFAULT_MIN_EFFECTS)}")
-
-
-def _instant_ns(instant: datetime) -> int:
-    known = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return int(known.timestamp() * 10**6) * 10**3

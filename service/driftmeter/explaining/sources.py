@@ -1,6 +1,6 @@
 """What `driftmeter explain` was given on its command line: which rows, which baseline, which time."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,14 @@ from driftmeter.journal.archive_layout import HOUR_NS, hours
 from driftmeter.journal.files import RealFiles
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.windows import instant_ns
 from driftmeter.window.batch import event_times_ns
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = range(1678, 2262)  # What nanoseconds in 64 bits reach.
 _MINUTE_NS = 60 * 10**9
 
 
-def instant_ns(text: str) -> int | None:
+def asked_time_ns(text: str) -> int | None:
     """Nanoseconds of an ISO 8601 time, UTC unless it says otherwise; None of `latest`. Raises ConfigError."""
     if text == "latest":
         return None
@@ -34,8 +34,7 @@ def instant_ns(text: str) -> int | None:
         time = None
     if time is None or time.year not in _YEARS:
         raise ConfigError(f"--window {text!r}: write a time such as 2025-03-01T14:00, in UTC, or latest")
-    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH
-    return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 10**3
+    return instant_ns(time)
 
 
 def file_rows(path: Path, options: ColumnOptions, key: ModelKey) -> TimedRows:

@@ -1,12 +1,14 @@
 """Window lengths as users write them: `5m`, `1h`, `24h`, `7d` by event time; `5000rows` by rows; `24h every 1h`."""
 
 import re
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from driftmeter.errors import ConfigError
 
 _UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 _DURATION = re.compile(r"([0-9]{1,18})(ms|s|m|h|d)")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS = re.compile(r"([0-9]{1,18})rows")
 _HOPPING = re.compile(r"(\S+) +every +(\S+)")
 
@@ -95,6 +97,12 @@ def _length(part: str, text: str) -> tuple[int, int]:
             "or windows that overlap, such as 24h every 1h"
         )
     return length
+
+
+def instant_ns(time: datetime) -> int:
+    """Nanoseconds since the epoch of a time, which is in UTC unless it says otherwise; exact."""
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 10**6 + since.microseconds) * 10**3
 
 
 def _nanoseconds(text: str) -> int:
