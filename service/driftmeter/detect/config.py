@@ -108,8 +108,8 @@ class DetectConfig(BaseModel):
     """Times whose windows get scores, and no verdict."""
     multivariate: tuple[str, ...] = tuple(SAMPLED)
     """What is computed of all columns together, on a sample of each window's rows: pca_reconstruction,
-    domain_classifier, maximum_mean_discrepancy, isolation_forest. They inform and decide nothing; some 20 ms a window
-    altogether. An empty list computes none."""
+    domain_classifier, maximum_mean_discrepancy, isolation_forest. They inform and decide nothing. An empty list
+    computes none."""
 
     @field_validator("multivariate")
     @classmethod
