@@ -51,10 +51,10 @@ def _detection(options: argparse.Namespace) -> list[str]:
     found = detection.measure(plans, options.processes)
     if options.document:
         document.write_plot(options.document, found)
-    among = detection.one_among_many(options.seed)
+    single = detection.Singles(detection.one_among_many(options.seed), detection.one_segment_of_several(options.seed))
     plot = document.plot_of(options.document) if options.document else ""
-    _show(options, "detection", found, document.detection_tables(found, among) + plot)
-    return [] if among.soon == 1 else ["a shift of 0.5 standard deviations in one column of 100 was missed"]
+    _show(options, "detection", found, document.detection_tables(found, single) + plot)
+    return [] if single.column.soon == 1 else ["a shift of 0.5 standard deviations in one column of 100 was missed"]
 
 
 def _seasons(options: argparse.Namespace) -> list[str]:

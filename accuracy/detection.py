@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from accuracy import engine
+from accuracy import engine, traffic
 from accuracy.engine import Columns
 from accuracy.peers.scores import PEERS, Peer, scores
 from accuracy.rates import alarms
@@ -24,7 +24,7 @@ ASKED = 1.0
 """`false_alarms_per_week`, as by default."""
 LEAD = 4
 """Undrifted windows before each planted drift: drift called before is over by then."""
-MANY = 100
+MANY, SEGMENTS = 100, 8
 PERIOD = LEAD + STEPS
 SOON = 3
 """Windows after its begin in which a drift should be found."""
@@ -104,6 +104,19 @@ class Compared:
     every: Sequence[Detector] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True, slots=True)
+class Singles:
+    """Small parts of a model that drift alone.
+
+    Attributes:
+        column: One column of `MANY` by half a standard deviation.
+        segment: One column in one segment of `SEGMENTS` by one, where segments are judged.
+    """
+
+    column: Detection
+    segment: Detection
+
+
 def run(plan: Plan) -> Compared:
     """Draw, plant and look."""
     rng = np.random.default_rng(plan.seed)
@@ -126,7 +139,7 @@ def plans(*, quick: bool, seed: int, peers: bool) -> list[Plan]:
     """What the tables show."""
     if quick:
         return [Plan(1_000, 2, seed=seed, peers=False)]
-    return [Plan(10_000, 6, seed=seed, peers=peers), *(Plan(rows, 12, seed=seed, peers=peers) for rows in (1_000, 100))]
+    return [Plan(rows, repeats, seed=seed, peers=peers) for rows, repeats in ((10_000, 6), (1_000, 20), (100, 40))]
 
 
 def measure(wanted: Sequence[Plan], processes: int | None = None) -> list[Compared]:
@@ -147,7 +160,22 @@ def one_among_many(seed: int, repeats: int = 6) -> Detection:
     baseline = engine.build(reference, _times(0, baseline_days, plan.rows, step_ns), [_DAY])
     watch = engine.Watch(baseline, _DAY, [engine.config(ASKED)])
     times = _times(baseline_days, plan.windows, plan.rows, step_ns)
-    levels = watch.drift_levels(engine.count(baseline, live, times, _DAY))[0]
+    return _judged_at_level(watch.drift_levels(engine.count(baseline, live, times, _DAY))[0], watch, plan)
+
+
+def one_segment_of_several(seed: int, repeats: int = 6) -> Detection:
+    """The mean of one column moves by 1 in one segment of `SEGMENTS`, 1,000 rows a day; each is judged too."""
+    plan, rng = Plan(1_000, repeats, seed=seed, peers=False), np.random.default_rng([seed, SEGMENTS])
+    baseline_days = plan.baseline_weeks * 7
+    rows = traffic.independent(rng, 5, baseline_days + plan.windows, DAY_NS, plan.rows, SEGMENTS)
+    known, live = rows.between(0, baseline_days * DAY_NS), rows.between(baseline_days * DAY_NS, 2**62)
+    moved = (np.repeat(_since(plan) >= 0, plan.rows)) & (live.columns[engine.SEGMENT] == "s0")
+    columns = {**live.columns, "x0": live.columns["x0"].astype(np.float64) + moved}
+    watch = engine.Watch(engine.build(known.columns, known.times_ns, [_DAY]), _DAY, [engine.config(ASKED)])
+    return _judged_at_level(watch.drift_levels_of_all(columns, live.times_ns)[0], watch, plan)
+
+
+def _judged_at_level(levels: Floats, watch: engine.Watch, plan: Plan) -> Detection:
     return judged(np.where(np.isnan(levels), np.nan, levels < watch.levels([ASKED])[0][0]), plan)
 
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from accuracy.detection import MANY, SOON, Compared, Detection, Detector
-from accuracy.false_alarms import AT_LEAST, Found
+from accuracy.detection import MANY, SEGMENTS, SOON, Compared, Detection, Detector, Singles
+from accuracy.false_alarms import ASKED, BY_DEFAULT, Found
 from accuracy.plot import Panel, render
 from accuracy.seasons import SLOW_SIZE, SLOW_WEEKS, Season, Slow
 from accuracy.shifts import SHIFTS
@@ -25,67 +25,64 @@ def replace_part(page: Path, part: str, content: str) -> None:
 
 
 def false_alarm_tables(found: Sequence[Found]) -> str:
-    """One table for the level alone, one with the smallest effects by default."""
-    parts = []
-    for every, title in ((True, "The level alone (`min_effect: 0`)"), (False, "With the smallest effects by default")):
-        lines = [
-            f"**{title}**",
-            "",
-            f"| {' | '.join(_FALSE_ALARM_HEADS)} |",
-            "|---|---:|---:|---|---:|---:|---:|---|---:|---:|---:|---|---|",
+    """One table: a line for each kind of traffic."""
+    settings = list(dict.fromkeys(each.setting for each in found))
+    heads = [
+        "traffic", "columns", "rows a window", "window", "baseline", "weeks watched", "reachable",
+        *(f"asked for {asked:g}" for asked in ASKED), f"by default, asked for {BY_DEFAULT:g}", "at most asked",
+        "at least a fifth",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---|---|---:|---:|---|---|---|---|---|---|"]
+    for setting in settings:
+        mine = [each for each in found if each.setting == setting]
+        level_alone = [each for each in mine if each.every_effect]
+        by_default = next(each for each in mine if not each.every_effect and each.asked == BY_DEFAULT)
+        promised = [each for each in mine if not each.uncalibrated]
+        cells = [
+            setting.source.value,
+            f"{setting.columns:,}",
+            f"{setting.rows:,}",
+            setting.window,
+            f"{setting.baseline_weeks} weeks" + ("" if setting.long_enough else " (short)"),
+            f"{by_default.rate.weeks:.0f}",
+            f"{level_alone[0].reachable:.2f}",
+            *(_rate(each) for each in (*level_alone, by_default)),
+            _holds([each.at_most for each in promised], [each.rate.high <= each.asked for each in promised]),
+            _holds(
+                [each.at_least for each in mine if each.is_told],
+                [each.surely_at_least for each in mine if each.is_told],
+            )
+            if setting.long_enough
+            else "not asked",
         ]
-        lines += [_false_alarm_row(each) for each in found if each.every_effect is every]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
-_FALSE_ALARM_HEADS = (
-    "traffic", "columns", "rows a window", "window", "baseline", "asked a week", "measured a week", "95 %", "weeks",
-    "time in drift", "reachable", "at most asked", "at least a fifth",
-)  # fmt: skip
+def _rate(found: Found) -> str:
+    rate = found.rate
+    if found.uncalibrated:
+        return "baseline too short"
+    return f"**{rate.per_week:.2f}** ({rate.low:.2f} – {rate.high:.2f}), {_PERCENT * found.drifted:.1f} %"
 
 
-def _false_alarm_row(found: Found) -> str:
-    setting, rate = found.setting, found.rate
-    cells = [
-        setting.source.value,
-        f"{setting.columns:,}",
-        f"{setting.rows:,}",
-        setting.window,
-        f"{setting.baseline_weeks} weeks" + ("" if setting.long_enough else " (short)"),
-        f"{found.asked:g}",
-        f"{rate.per_week:.2f}",
-        f"{rate.low:.2f} – {rate.high:.2f}",
-        f"{rate.weeks:.0f}",
-        f"{_PERCENT * found.drifted:.1f} %",
-        f"{found.reachable:.2f}",
-        _yes(ok=found.at_most, sure=rate.high <= found.asked),
-        _at_least(found),
-    ]
-    return "| " + " | ".join(cells) + " |"
+def _holds(within: Sequence[bool], sure: Sequence[bool]) -> str:
+    """Whether a promise is kept by the figures themselves, or only as far as their intervals can tell."""
+    return "yes" if all(sure) else "yes, within the interval" if all(within) else "**no**"
 
 
-def _yes(*, ok: bool, sure: bool) -> str:
-    return "yes" if sure else "yes, within the interval" if ok else "**no**"
-
-
-def _at_least(found: Found) -> str:
-    if not found.every_effect:
-        return "not asked: small effects do not count"
-    if found.at_least:
-        return (
-            "yes" if found.rate.per_week >= AT_LEAST * min(found.asked, found.reachable) else "yes, within the interval"
-        )
-    return "**no**" if found.setting.long_enough else "no (short)"
-
-
-def detection_tables(found: Sequence[Compared], among: Detection) -> str:
+def detection_tables(found: Sequence[Compared], singles: Singles) -> str:
     """Tables by rows per window."""
-    first = (
-        f"One column of {MANY} moves by 0.5 standard deviations, 1,000 rows a day: found within {SOON} windows "
-        f"{_PERCENT * among.soon:.0f} % of the time, after {among.delay:.1f} on average."
-    )
-    return "\n\n".join([first, *(part for each in found for part in _detection_parts(each))]) + "\n"
+    segment = f"- One column of 5 moves by 1 in one segment of {SEGMENTS}, 1,000 rows a day, each segment judged too"
+    first = [
+        f"- One column of {MANY} moves by 0.5 standard deviations, 1,000 rows a day: {_found(singles.column)}",
+        f"{segment}: {_found(singles.segment)}",
+    ]
+    return "\n\n".join(["\n".join(first), *(part for each in found for part in _detection_parts(each))]) + "\n"
+
+
+def _found(one: Detection) -> str:
+    return f"found within {SOON} windows {_PERCENT * one.soon:.0f} % of the time, after {one.delay:.1f} on average."
 
 
 def write_plot(page: Path, found: Sequence[Compared]) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import special
 
 from accuracy.engine import KEY
-from driftmeter.baseline.chunks import Cut, chunk_tables, column_chunks
+from driftmeter.baseline.chunks import ChunkCounts, Cut, chunk_tables, column_chunks
 from driftmeter.baseline.edges import numeric_bins
 from driftmeter.baseline.noise import noise_per_row
 from driftmeter.model.baseline import Baseline, ColumnBaseline, blocks_of
@@ -65,7 +65,7 @@ def draw_baseline(rng: np.random.Generator, columns: int, rows: int, window: Win
         counts.rows[:-1] = rows
         counts.bins[:-1] = rng.multinomial(rows, inside / inside.sum(), chunks)
         column = replace(column, counts=counts.bins.sum(axis=0))
-        tables.append(column_chunks(column, counts, cut))
+        tables.append(column_chunks(column, ChunkCounts.of(layout, [counts]), cut))
         built.append(column)
         shares.append(share)
     noise = noise_per_row(tuple(built))

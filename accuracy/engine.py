@@ -11,15 +11,13 @@ from driftmeter.baseline.build import build_baseline
 from driftmeter.baseline.data import Dataset
 from driftmeter.detect.config import DEFAULT_MIN_EFFECTS, DetectConfig
 from driftmeter.detect.detector import Detector
-from driftmeter.detect.judge import Calibration, noise_table
+from driftmeter.detect.judge import Calibration, calibrations_of
 from driftmeter.detect.level import choose_level, drift_levels
 from driftmeter.detect.reference import FixedReference
-from driftmeter.detect.units import Units
 from driftmeter.methods import DECIDING_METHODS, METHODS
 from driftmeter.methods.groupings import build_groupings
 from driftmeter.methods.score import score
 from driftmeter.model.baseline import Baseline, Comparison
-from driftmeter.model.bins import NumericBins
 from driftmeter.model.counts import Counts, Moment, stack
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.window_counts import WindowCounts
@@ -32,13 +30,16 @@ Columns = Mapping[str, npt.NDArray[np.generic]]
 """Rows by column: float64 (nan is missing), or str."""
 
 KEY = ModelKey("accuracy", "1", "")
+SEGMENT = "group"
+"""The column that cuts rows into segments; all others are features."""
 _CELLS_MAX = 4_000_000
 """Numbers × windows evaluated at a time: bounds memory at some 500 MB whatever the number of windows."""
 
 
 def as_rows(columns: Columns) -> pa.RecordBatch:
-    """Rows as the service's own tables hold them, all of them features."""
-    return pa.RecordBatch.from_pydict({f"feature.{name}": _as_array(values) for name, values in columns.items()})
+    """Rows as the service's own tables hold them, features but for `SEGMENT`."""
+    roles = {name: "segment" if name == SEGMENT else "feature" for name in columns}
+    return pa.RecordBatch.from_pydict({f"{roles[name]}.{name}": _as_array(each) for name, each in columns.items()})
 
 
 def _as_array(values: npt.NDArray[np.generic]) -> pa.Array:
@@ -48,9 +49,12 @@ def _as_array(values: npt.NDArray[np.generic]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes.astype(np.int32), names.tolist())
 
 
-def build(columns: Columns, times_ns: Ints, windows: Sequence[WindowLength], *, seasonal: bool = False) -> Baseline:
-    """A baseline of rows in any order."""
-    return build_baseline(Dataset(as_rows(columns), times_ns), KEY.model, KEY.version, windows, seasonal=seasonal)
+def build(
+    columns: Columns, times_ns: Ints, windows: Sequence[WindowLength], *, season_zone: str | None = None
+) -> Baseline:
+    """A baseline of rows in any order, with segments where they have the column for it."""
+    data, segments = Dataset(as_rows(columns), times_ns), [SEGMENT] if SEGMENT in columns else []
+    return build_baseline(data, KEY.model, KEY.version, windows, season_zone=season_zone, segments=segments)
 
 
 def count(
@@ -94,18 +98,27 @@ class Watch:
         baseline: What windows are compared with.
         window: Their length.
         configs: When there is drift; they may differ in the smallest effects.
+        calibrations: Nulls and level of a segment, per configuration; those of the baseline unless given.
     """
 
-    def __init__(self, baseline: Baseline, window: WindowLength, configs: Sequence[DetectConfig]) -> None:
+    def __init__(
+        self,
+        baseline: Baseline,
+        window: WindowLength,
+        configs: Sequence[DetectConfig],
+        calibrations: Sequence[Calibration] | None = None,
+    ) -> None:
         self.baseline, self._window = baseline, window
         self._detector = Detector(KEY, baseline, [FixedReference(baseline)], configs[0], [window])
-        noise = noise_table(baseline)
-        numeric = np.array([isinstance(each.bins, NumericBins) for each in baseline.columns])
-        self._units = [Units.of(baseline.layout.columns, numeric, each) for each in configs]
-        self._calibrations = [
-            Calibration(baseline, Comparison.REST, units, each, noise, [window])
-            for units, each in zip(self._units, configs, strict=True)
-        ]
+        self.segments: dict[str, Watch] = {}
+        if calibrations is None:
+            labels = list(baseline.segments)
+            shared = [calibrations_of(baseline, Comparison.REST, each, [window], labels) for each in configs]
+            calibrations = [each[""] for each in shared]
+            for label in labels:
+                own = [each[label] for each in shared]
+                self.segments[label] = Watch(baseline.segments[label], window, configs, own)
+        self._calibrations = calibrations
         self._groupings = build_groupings(baseline.columns)
 
     def levels(self, asked: Sequence[float]) -> list[list[float]]:
@@ -117,9 +130,22 @@ class Watch:
         """Per configuration, float64 (windows,): the level from which on the model is drifted in each; nan for none."""
         parts = [self._exceeding(part) for part in batches(self.baseline, windows)]
         found = []
-        for number, (units, calibration) in enumerate(zip(self._units, self._calibrations, strict=True)):
-            exceeding = np.concatenate([part[number] for part in parts])[:, units.counts]
+        for number, calibration in enumerate(self._calibrations):
+            exceeding = np.concatenate([part[number] for part in parts])[:, calibration.units.counts]
             found.append(np.asarray(np.fmin.reduce(drift_levels(exceeding, calibration.rule), axis=1)))
+        return found
+
+    def drift_levels_of_all(self, columns: Columns, times_ns: Ints) -> list[Floats]:
+        """The same for rows: the model is drifted in a window where it or one of its segments is.
+
+        All windows must have rows of each segment.
+        """
+        found = self.drift_levels(count(self.baseline, columns, times_ns, self._window))
+        for label, segment in self.segments.items():
+            mine = columns[SEGMENT] == label.partition("=")[2]
+            rows = {name: values[mine] for name, values in columns.items()}
+            own = segment.drift_levels(count(self.baseline, rows, times_ns[mine], self._window))
+            found = [np.fmin(whole, part) for whole, part in zip(found, own, strict=True)]
         return found
 
     def _exceeding(self, windows: Sequence[WindowCounts]) -> list[Floats]:

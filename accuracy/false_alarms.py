@@ -17,13 +17,20 @@ from driftmeter.model.windows import DAY_NS, WEEK_NS, parse_window
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-ASKED = (1.0, 10.0)
+ASKED = (0.1, 1.0, 10.0)
 """`false_alarms_per_week` that is tried."""
+BY_DEFAULT = 1.0
+"""The one that is tried with the smallest effects by default too."""
 AT_LEAST = 1 / 5
 """Smallest part of what was asked for that is still honest: a detector that never alarms is easily made."""
+TOLD_MIN = 5
+"""Alarms that the baseline's own time has to hold for `AT_LEAST` to be asked: with fewer, one more or less of them
+moves the level by more than that, and it is set with caution."""
 LONG_WEEKS = 26
 """Length of a baseline of days that depend on each other, from which on it must hold: eight weeks of days with ρ = 0.9
 say as much as three that are independent."""
+
+SEGMENTS = 4
 
 
 class Source(StrEnum):
@@ -33,6 +40,7 @@ class Source(StrEnum):
     WEEKS = "flights, weeks shuffled"
     AUTOREGRESSIVE = "AR(1) day effect"
     INDEPENDENT = "i.i.d. counts"
+    SEGMENTS = "i.i.d. rows, 4 segments judged too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ class Setting:
     @property
     def long_enough(self) -> bool:
         """Whether the baseline is long enough for the rate to be held to what was asked for."""
-        return self.source is Source.INDEPENDENT or self.baseline_weeks >= LONG_WEEKS
+        return self.source in (Source.INDEPENDENT, Source.SEGMENTS) or self.baseline_weeks >= LONG_WEEKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,14 @@ class Found:
     @property
     def broken(self) -> bool:
         """Whether a promise is: more alarms than asked for with a baseline that is long enough, or hardly any."""
-        return self.setting.long_enough and not (self.at_most and (self.at_least or not self.every_effect))
+        promised = self.setting.long_enough and not self.uncalibrated
+        return promised and not (self.at_most and (self.at_least or not self.is_told))
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is asked that there be alarms at all."""
+        long_enough = self.setting.long_enough and self.asked * self.setting.baseline_weeks >= TOLD_MIN
+        return long_enough and self.every_effect and not self.uncalibrated
 
     @property
     def at_most(self) -> bool:
@@ -102,8 +117,17 @@ class Found:
 
     @property
     def at_least(self) -> bool:
-        """Whether it is at least a fifth of it, or of what can be reached at all."""
-        return self.rate.high >= AT_LEAST * min(self.asked, self.reachable)
+        """Whether it is at least a fifth of it, or of what can be reached at all, as far as can be told."""
+        return self.rate.high >= self._least
+
+    @property
+    def surely_at_least(self) -> bool:
+        """Whether the rate measured is at least that."""
+        return self.rate.per_week >= self._least
+
+    @property
+    def _least(self) -> float:
+        return AT_LEAST * min(self.asked, self.reachable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +186,9 @@ def _watch(piece: _Piece) -> _Watched:
     rows, first = _rows(setting, rng), setting.baseline_weeks * WEEK_NS
     known, live = rows.between(0, first), rows.between(first, first + setting.live_weeks * WEEK_NS)
     watch = engine.Watch(engine.build(known.columns, known.times_ns, [window]), window, configs)
-    levels = watch.drift_levels(engine.count(watch.baseline, live.columns, live.times_ns, window))
+    levels = watch.drift_levels_of_all(live.columns, live.times_ns)
     places = np.unique(live.times_ns // window.length_ns, return_index=True)[1]
-    of_trial = setting.source is Source.AUTOREGRESSIVE
+    of_trial = setting.source in (Source.AUTOREGRESSIVE, Source.SEGMENTS)
     clusters = np.full(len(places), piece.trial) if of_trial else live.sources[places]
     return _Watched(levels, watch.levels(ASKED), clusters)
 
@@ -175,6 +199,10 @@ def _rows(setting: Setting, rng: np.random.Generator) -> traffic.Rows:
             return traffic.shuffle(traffic.read_flights(), DAY_NS, rng)
         case Source.WEEKS:
             return traffic.shuffle(traffic.read_flights(), WEEK_NS, rng)
+        case Source.SEGMENTS:
+            windows = round((setting.baseline_weeks + setting.live_weeks) * setting.windows_per_week)
+            length_ns = parse_window(setting.window).length_ns
+            return traffic.independent(rng, setting.columns, windows, length_ns, setting.rows, SEGMENTS)
         case _:
             days = (setting.baseline_weeks + setting.live_weeks) * traffic.DAYS_IN_WEEK
             per_day = round(setting.windows_per_week / traffic.DAYS_IN_WEEK)
@@ -211,18 +239,20 @@ def settings(*, quick: bool) -> tuple[Setting, ...]:
             Setting(Source.DAYS, "24h", 26, 26, 1),
             Setting(Source.AUTOREGRESSIVE, "24h", 26, 26, 1, 10, 1_000),
             Setting(Source.INDEPENDENT, "1h", 8, 2, 1, 10, 1_000),
+            Setting(Source.SEGMENTS, "1h", 8, 2, 1, 2, 400),
         )
     independent = [
         Setting(Source.INDEPENDENT, "1h", 8, live, trials, columns, rows)
-        for columns, live, trials in ((1_000, 2, 2), (100, 6, 2), (10, 8, 4))
+        for columns, live, trials in ((1_000, 4, 3), (100, 6, 6), (10, 8, 12))
         for rows in (100, 1_000, 100_000)
     ]
-    hourly = Setting(Source.AUTOREGRESSIVE, "1h", 26, 26, 2, 10, 100)
+    segments = Setting(Source.SEGMENTS, "1h", 8, 8, 6, 10, 400)
+    hourly = Setting(Source.AUTOREGRESSIVE, "1h", 26, 26, 6, 10, 100)
     autoregressive = [
         Setting(Source.AUTOREGRESSIVE, "24h", weeks, 52, trials, columns, 1_000)
-        for columns, weeks, trials in ((100, 26, 2), (10, 52, 4), (10, 26, 4), (10, 8, 4))
+        for columns, weeks, trials in ((100, 26, 6), (10, 52, 20), (10, 26, 20), (10, 8, 20))
     ]
     flights = [
-        Setting(source, "24h", weeks, WEEKS - weeks, 4) for source in (Source.DAYS, Source.WEEKS) for weeks in (8, 26)
+        Setting(source, "24h", weeks, WEEKS - weeks, 12) for source in (Source.DAYS, Source.WEEKS) for weeks in (8, 26)
     ]
-    return (*independent, hourly, *autoregressive, *flights)
+    return (*independent, segments, hourly, *autoregressive, *flights)

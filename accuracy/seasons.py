@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,8 @@ WATCHED = {
 }
 """Columns that follow the week, and hardly the seasons; the local hour, which daylight saving moves against UTC from 10
 March to 3 November; and columns that follow the seasons."""
+ZONES = ("UTC", "America/New_York")
+"""Whose hours of the week `seasonal` goes by."""
 SLOW_WEEKS, SLOW_SIZE = 26, 2.0
 """A column that moves by two standard deviations in half a year: too slow for a week to tell."""
 
@@ -69,9 +72,11 @@ def year() -> list[Season]:
     rows = traffic.read_flights()
     known, live = rows.between(0, BASELINE_WEEKS * WEEK_NS), rows.between(BASELINE_WEEKS * WEEK_NS, 2**62)
     found = []
-    for window in (_DAY, _QUARTER):
-        baseline = engine.build(known.columns, known.times_ns + _MONDAYS_NS, [window], seasonal=True)
-        references: list[Reference] = [FixedReference(baseline), SeasonalReference("seasonal", baseline)]
+    for window, zone in product((_DAY, _QUARTER), ZONES):
+        baseline = engine.build(known.columns, known.times_ns + _MONDAYS_NS, [window], season_zone=zone)
+        references: list[Reference] = [SeasonalReference(f"seasonal, {zone}", baseline)]
+        if zone == ZONES[0]:
+            references.insert(0, FixedReference(baseline))
         windows = engine.count(baseline, live.columns, live.times_ns + _MONDAYS_NS, window)
         findings = _findings(baseline, references, windows)
         for reference in references:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from accuracy.engine import Columns
+from accuracy.engine import SEGMENT, Columns
 from driftmeter.model.windows import DAY_NS, WEEK_NS
 
 Floats = npt.NDArray[np.float64]
@@ -89,3 +89,22 @@ def autoregressive(rng: np.random.Generator, columns: int, days: int, rows: int,
     values += DAY_EFFECT * np.repeat(effect.T, per_day, axis=1)
     times = np.repeat(np.arange(days) * DAY_NS, per_day) + np.tile(np.arange(per_day) * (DAY_NS // per_day), days)
     return Rows({f"x{number}": each for number, each in enumerate(values)}, times, np.zeros(len(times), np.int64))
+
+
+def independent(rng: np.random.Generator, columns: int, windows: int, window_ns: int, rows: int, segments: int) -> Rows:
+    """Independent normal columns, in segments of equal size.
+
+    Args:
+        rng: Random numbers.
+        columns: How many.
+        windows: How many windows.
+        window_ns: Length of each.
+        rows: Rows in each window.
+        segments: How many segments, one after the other in the rows of a window.
+    """
+    times = np.repeat(np.arange(windows) * window_ns, rows) + np.tile(np.arange(rows) * (window_ns // rows), windows)
+    values: dict[str, npt.NDArray[np.generic]] = {
+        f"x{number}": rng.standard_normal(len(times)) for number in range(columns)
+    }
+    values[SEGMENT] = np.array([f"s{number}" for number in range(segments)])[np.arange(len(times)) % segments]
+    return Rows(values, times, np.zeros(len(times), np.int64))

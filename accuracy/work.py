@@ -19,7 +19,7 @@ def spread(
     """`work` on each piece, in processes of their own; results in the order of the pieces.
 
     Args:
-        what: What is done, for the progress bar on standard error.
+        what: What is done, for the progress on standard error: a bar, or a line per piece where that is no terminal.
         work: A function of a module; its randomness must come from its piece.
         pieces: What it is called with; begun in this order, so the long ones should come first.
         processes: How many at a time; as many as there are cores unless given. 1: in this process.
@@ -38,4 +38,7 @@ def spread(
 
 def _advanced(progress: Progress, task: TaskID, result: Result) -> Result:
     progress.advance(task)
+    if not progress.console.is_terminal:
+        now = progress.tasks[task]
+        progress.console.print(f"{now.description}: {now.completed:.0f} of {now.total:.0f}, {now.elapsed or 0:.0f} s")
     return result

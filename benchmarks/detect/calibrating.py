@@ -21,7 +21,7 @@ from driftmeter.model.windows import WEEK_NS, parse_window
 COLUMNS, WEEKS = 1_000, 8
 LENGTHS = ("5m", "1h", "24h")
 SECONDS_MAX = 60.0
-_QUICK_COLUMNS = 20
+QUICK_COLUMNS = 20
 _ROWS = 2_000
 _ROWS_PER_HOUR = 12_000
 _NOISE = 4.0
@@ -30,7 +30,7 @@ _NOISE = 4.0
 def run(options: Options, directory: Path) -> Iterator[Measurement]:
     """Chunks of undrifted columns, drawn; then nulls, replay and level from nothing."""
     del directory
-    baseline = _baseline(_QUICK_COLUMNS if options.quick else COLUMNS)
+    baseline = drawn_baseline(QUICK_COLUMNS if options.quick else COLUMNS)
     numeric = np.array([isinstance(each.bins, NumericBins) for each in baseline.columns])
     config = DetectConfig()
     units = Units.of([each.column for each in baseline.columns], numeric, config)
@@ -44,16 +44,14 @@ def run(options: Options, directory: Path) -> Iterator[Measurement]:
     yield Measurement("detect", "calibrate_level", level, "probability")
 
 
-def _baseline(columns: int) -> Baseline:
+def drawn_baseline(columns: int) -> Baseline:
     """A small baseline of as many columns, with the chunks of eight weeks put in the place of its own."""
     random = np.random.default_rng(8)
     times = np.linspace(0, WEEKS * WEEK_NS - 1, _ROWS).astype(np.int64)
     frame = pl.DataFrame(
         {"time": pl.Series(times).cast(pl.Datetime("ns")), **{f"x{i}": random.random(_ROWS) for i in range(columns)}}
     )
-    built = build_baseline(
-        to_dataset(frame, ColumnOptions("time"), "rows"), "m", "", [parse_window("24h")], noise_draws=2
-    )
+    built = build_baseline(to_dataset(frame, ColumnOptions("time"), "rows"), "m", "", [parse_window("24h")])
     chunks = {name: _chunks(random, name, columns, built.chunks["24h"]) for name in LENGTHS}
     return Baseline(**(built.__dict__ | {"chunks": chunks, "windows": LENGTHS}))
 

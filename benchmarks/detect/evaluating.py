@@ -67,7 +67,7 @@ def _baseline(columns: int) -> Baseline:
     data = {f"x{i}": random.lognormal(size=_ROWS) for i in range(columns)}
     frame = pl.DataFrame({"time": pl.Series(times).cast(pl.Datetime("ns")), **data})
     rows = to_dataset(frame, ColumnOptions("time"), "rows")
-    return build_baseline(rows, "m", "", [parse_window("24h")], noise_draws=2)
+    return build_baseline(rows, "m", "", [parse_window("24h")])
 
 
 def _windows(baseline: Baseline) -> list[WindowCounts]:

@@ -1,4 +1,4 @@
-"""`driftmeter baseline build` and `driftmeter analyze` on a file that does not fit into memory."""
+"""`driftmeter baseline build` and `driftmeter analyze` on files larger than memory, and on very wide ones."""
 
 import os
 import subprocess
@@ -13,6 +13,8 @@ from benchmarks.measure import Measurement, Options
 ROWS, NUMBERS, CATEGORIES = 50_000_000, 16, 4
 MEMORY_MB_MAX = 2_000.0
 _QUICK_ROWS = 1_000_000
+WIDE_ROWS, WIDE_COLUMNS = 5_000, 10_000
+_QUICK_COLUMNS = 100
 
 
 def run(options: Options, directory: Path) -> Iterator[Measurement]:
@@ -28,6 +30,17 @@ def run(options: Options, directory: Path) -> Iterator[Measurement]:
         yield Measurement("detect", f"{metric}_memory", peak_bytes / 1e6, "MB", target=MEMORY_MB_MAX)
         yield Measurement("detect", f"{metric}_rate", passes * rows / seconds, "rows/s")
         yield Measurement("detect", f"{metric}_cpu", cpu_seconds / (passes * rows) * 1e6, "us/row")
+
+
+def wide(options: Options, directory: Path) -> Iterator[Measurement]:
+    """A baseline of very many columns with chunks of all usual lengths."""
+    columns = _QUICK_COLUMNS if options.quick else WIDE_COLUMNS
+    file = write_rows(directory / "wide.parquet", WIDE_ROWS, columns, 0, seed=2)
+    build = ["baseline", "build", "--data", file, "--model", "m", "--out", directory / "baseline.parquet"]
+    seconds, cpu_seconds, peak_bytes = _run([*map(str, build), "--timestamp", "time"])
+    yield Measurement("detect", "build_wide", seconds, "s")
+    yield Measurement("detect", "build_wide_cpu", cpu_seconds / columns * 1e3, "ms/column")
+    yield Measurement("detect", "build_wide_memory", peak_bytes / 1e6, "MB", target=MEMORY_MB_MAX)
 
 
 def _run(arguments: list[str]) -> tuple[float, float, int]:

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.detect import calibrating, evaluating, large, peers
+from benchmarks.detect import calibrating, evaluating, large, peers, waiting
 from benchmarks.measure import Measurement, Options
 
 Part = Callable[[Options, Path], Iterator[Measurement]]
@@ -13,9 +13,11 @@ Part = Callable[[Options, Path], Iterator[Measurement]]
 PARTS: dict[str, Part] = {
     "evaluate": evaluating.run,
     "calibrate": calibrating.run,
+    "wait_for_level": waiting.run,
     "analyze_vs_evidently": peers.evidently,
     "analyze_vs_nannyml": peers.nannyml,
     "analyze_large": large.run,
+    "build_wide": large.wide,
 }
 """Each part by name."""
 

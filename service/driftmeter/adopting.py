@@ -132,6 +132,7 @@ class Adopting:
             self._around.accounts.give_up(sum(map(spans_in, learning.forget())), RowOutcome.NOT_SCORED)
             return
         self._begin(model, learning, baseline, now_ns)
+        self._anchor_again(model.key.model, now_ns)  # Of versions that waited for this one.
 
     # Files.
 
@@ -159,8 +160,12 @@ class Adopting:
     def _put(self, baseline: Baseline, now_ns: int) -> None:
         """A baseline for all models that it is the nearest for."""
         self._book.put(baseline)
+        self._anchor_again(baseline.model, now_ns)
+
+    def _anchor_again(self, name: str, now_ns: int) -> None:
+        """Each version and stage of a model takes the baseline that is the nearest for it now."""
         for key, model in self._around.models.items():
-            if key.model != baseline.model:
+            if key.model != name:
                 continue
             found = self.anchor(key, model.other_version)
             if found is None or (model.baseline and model.baseline.content_hash == found.content_hash):
@@ -172,12 +177,13 @@ class Adopting:
 
     def _replace(self, model: WatchedModel, baseline: Baseline) -> None:
         """Windows that are due were counted for the baseline that goes, and are evaluated with it."""
-        while self._around.due.work(1.0):
-            pass
+        self._around.due.finish(model)
+        same = model.fingerprint == baseline.layout.fingerprint
         given_up = model.change_baseline(baseline)
         said = fields(model=model.key.model, version=model.key.version, windows_given_up=given_up)
         _LOG.info("the model is compared with another baseline from now on", extra=said)
-        self._telemetry.windows_given_up.add(given_up, reason=GivenUpReason.OTHER_BINS)
+        reason = GivenUpReason.OTHER_SEGMENTS if same else GivenUpReason.OTHER_BINS
+        self._telemetry.windows_given_up.add(given_up, reason=reason)
         self._around.intake.declare(baseline)
         self.show()
 
@@ -219,6 +225,7 @@ class Adopting:
         """Say in metrics which models have which baseline, and how many have none."""
         models = self._around.models
         self._telemetry.models_without_baseline.set(sum(each.baseline is None for each in models.values()))
+        self._telemetry.models_without_version.set(sum(self._lacks_version(*each) for each in models.items()))
         for key, model in models.items():
             baseline = model.baseline
             if baseline is None:
@@ -239,6 +246,13 @@ class Adopting:
             self._shown[key] = labels
             if baseline.name == "learned":
                 self._write(key, baseline)
+
+    def _lacks_version(self, key: ModelKey, model: WatchedModel) -> bool:
+        """Whether a model is to be compared with a version that has no windows in the same bins."""
+        if model.other_version is None:
+            return False
+        other = self._around.models.get(key._replace(version=model.other_version))
+        return other is None or not model.fingerprint or other.fingerprint != model.fingerprint
 
     def _write(self, key: ModelKey, baseline: Baseline) -> None:
         """Write a learned baseline as a file. Nothing depends on it: the service has it in its state."""

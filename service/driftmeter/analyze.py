@@ -1,123 +1,150 @@
 """The same engine offline: files in, findings out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from driftmeter.baseline.build import build_baseline
 from driftmeter.baseline.data import Rows
-from driftmeter.baseline.texts import TextRows
-from driftmeter.baseline.timeline import Timeline, Windows
+from driftmeter.baseline.derivation import Derivation
+from driftmeter.baseline.file_windows import FileWindows
+from driftmeter.baseline.segments import rows_of
+from driftmeter.baseline.timeline import Timeline
 from driftmeter.detect.config import DetectConfig
-from driftmeter.detect.detector import Detector
+from driftmeter.detect.detector import Detector, Evaluation
+from driftmeter.detect.judge import calibrations_of
 from driftmeter.detect.reference import FixedReference
 from driftmeter.errors import BaselineError
-from driftmeter.model.baseline import Baseline
-from driftmeter.model.counts import Counts
+from driftmeter.model.baseline import Baseline, Comparison
+from driftmeter.model.columns import Column, Role
 from driftmeter.model.predictions import ModelKey
-from driftmeter.model.window_counts import WindowCounts
+from driftmeter.model.segments import VALUES_MAX
 from driftmeter.model.windows import WindowLength
-from driftmeter.summary.fold import fold
 
-_CELLS_MAX = 4_000_000
-"""Numbers × windows counted and evaluated at a time: bounds memory at some 500 MB whatever the number of windows."""
+DEFAULT_WINDOW = "5000rows"
+"""Length of windows unless told otherwise: it needs no times."""
 
-_BLOCK_ROWS = 2**16
-"""Rows of which it is known which windows they are in: a group of windows is counted from its first such block on."""
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What the service would say of the same rows.
+
+    Attributes:
+        findings: `FINDINGS_SCHEMA`, ordered by segment, column, role, method and window; those on all rows come first.
+        verdicts: `MODEL_FINDINGS_SCHEMA`: the verdict on the model, by window.
+        quality: What can be said of each column's values without any method, by window, and then of whole rows; see
+            `quality_of`.
+        anomalies: `ANOMALIES_SCHEMA` with the row's number, from 0, in the place of its trace: the oddest rows of each
+            window.
+    """
+
+    findings: pl.DataFrame
+    verdicts: pl.DataFrame
+    quality: pl.DataFrame
+    anomalies: pl.DataFrame
 
 
 def analyze(  # noqa: PLR0913 - what a comparison is made of.
     reference: Rows,
     current: Rows,
-    window: WindowLength,
+    windows: Sequence[WindowLength],
     config: DetectConfig,
     model: str | None = None,
     version: str | None = None,
     on_column: Callable[[str], None] = lambda _: None,
     on_windows: Callable[[int, int], None] = lambda _done, _all: None,
-) -> pl.DataFrame:
-    """Findings of every window of `current` against `reference`, ordered by column, method and window.
+    *,
+    whole_rows: bool = False,
+    segments: Sequence[str] = (),
+    segment_values: int = VALUES_MAX,
+) -> Analysis:
+    """Every window of `current` against `reference`.
 
     Rows of large files are read in batches, and windows counted and evaluated in groups: memory is bounded by some 10
     bytes a row and the findings.
 
     Args:
         reference: Rows of good times.
-        current: Rows to look at; by-row windows are cut in file order, and the last one may be partial.
-        window: Length of a window; by time it needs timestamps in `current`.
+        current: Rows to look at, texts and embeddings as they are; by-row windows are cut in file order, and the last
+            one may be partial.
+        windows: Lengths of windows; those by time need timestamps in `current`. Each length reads the rows anew.
         config: When a column is called drifted.
         model: The model's name; null in the findings when not given.
         version: Its version; the same.
         on_column: Called with the name of each column of the reference when it is done.
         on_windows: Called with the number of windows done and in all.
+        whole_rows: Also look at whole rows: which repeat others, the methods on samples, and the oddest rows. Not for
+            segments by themselves.
+        segments: Columns whose most frequent values are compared by themselves too, each with the same rows of the
+            reference, and judged by one level with all; they have the role of segments in both.
+        segment_values: Most segments of one column; all its other values together are one more.
 
     Raises:
         BaselineError: The files cannot be compared.
     """
-    if window.overlap > 1:
-        raise BaselineError(
-            f"--window {window.name}: files are cut into windows that do not overlap, such as {window.disjoint.name}"
-        )
-    if not window.by_rows and not current.timed:
-        raise BaselineError(
-            f"--window {window.name} needs times: name the column with --timestamp, or use rows, such as 5000rows"
-        )
-    baseline = build_baseline(reference, model or "", version or "", [window], on_column=on_column)
-    current = TextRows.like(current, baseline)
+    lengths = list(dict.fromkeys(windows))
+    for length in lengths:
+        if not length.by_rows and not current.timed:
+            raise BaselineError(
+                f"--window {length.name} needs times: name the column with --timestamp, or use rows, such as 5000rows"
+            )
+    baseline = build_baseline(
+        reference, model or "", version or "", lengths, on_column=on_column, segments=segments,
+        segment_values=segment_values,
+    )  # fmt: skip
     _check_columns(baseline, current)
-    detector = Detector(ModelKey(model or "", version or "", ""), baseline, [FixedReference(baseline)], config)
-    frames = []
-    for windows, done, total in _counted(baseline, current, window):
-        frames.append(detector.evaluate(windows).findings)
-        on_windows(done, total)
-    absent = [pl.when(pl.col(name) != "").then(name).alias(name) for name in ("model", "version", "stage", "segment")]
-    return pl.concat(frames).with_columns(absent).sort("column", "role", "method", "window_index")
+    key, labels = ModelKey(model or "", version or "", ""), list(baseline.segments)
+    calibrations = calibrations_of(baseline, Comparison.REST, config, lengths, labels)
+    compared: list[tuple[Detector, FileWindows]] = []
+    for label, calibration in calibrations.items():
+        own = baseline.segments.get(label, baseline)
+        rows = rows_of(current, label, labels) if label else current
+        if not rows.count:
+            continue
+        detector = Detector(key, own, [FixedReference(own)], config, lengths, label, {Comparison.REST: calibration})
+        timeline = Timeline(rows, [length.step for length in lengths])
+        whole = whole_rows and not label
+        compared += [(detector, FileWindows(own, rows, timeline, each, whole_rows=whole)) for each in lengths]
+    parts = list[Evaluation]()
+    done, total = 0, sum(each.count for _, each in compared)
+    for detector, each in compared:
+        for group in each.groups():
+            parts.append(detector.evaluate(group))
+            done += len(group)
+            on_windows(done, total)
+    return _together(parts)
 
 
-def _counted(baseline: Baseline, current: Rows, length: WindowLength) -> Iterator[tuple[list[WindowCounts], int, int]]:
-    """The windows in groups, in order; with each, how many are done and how many there are."""
-    layout = baseline.layout
-    timeline = Timeline(current, [length])
-    windows = timeline.windows(length)
-    assert windows is not None  # noqa: S101 - there are times, or windows are by rows.
-    fields = [each.field for each in layout.columns if each.field in current.kinds]
-    low, high = _blocks(timeline, length, current.count)
-    step = max(1, _CELLS_MAX // Counts.cells(layout))
-    for first in range(0, windows.count, step):
-        last = min(first + step, windows.count)
-        counts = Counts.zeros(layout, last - first)
-        holding = np.flatnonzero((low < last) & (high >= first))
-        begin, end = int(holding[0]) * _BLOCK_ROWS, min((int(holding[-1]) + 1) * _BLOCK_ROWS, current.count)
-        for batch in current.batches(fields, first=begin, stop=end):
-            slots = timeline.slots(length, begin, begin + batch.num_rows) - np.int32(first)
-            begin += batch.num_rows
-            inside = (slots >= 0) & (slots < last - first)
-            rows = batch if inside.all() else batch.filter(inside)
-            fold(layout, rows, slots[inside], counts)
-        spans = _spans(windows, first, last)
-        group = [WindowCounts(length, first + i, *span, 0, counts.window(i)) for i, span in enumerate(spans)]
-        yield group, last, windows.count
-
-
-def _blocks(timeline: Timeline, length: WindowLength, rows: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Least and greatest window of each block of rows."""
-    parts = (timeline.slots(length, first, min(first + _BLOCK_ROWS, rows)) for first in range(0, rows, _BLOCK_ROWS))
-    ends = np.array([(part.min(), part.max()) for part in parts], np.int32)
-    return ends[:, 0], ends[:, 1]
-
-
-def _spans(windows: Windows, first: int, last: int) -> list[tuple[int | None, int | None]]:
-    """Start and end of some windows: of windows by rows, the least and greatest time of their rows."""
-    if windows.low_ns is None or windows.high_ns is None:
-        return [(None, None)] * (last - first)
-    return list(zip(windows.low_ns[first:last].tolist(), windows.high_ns[first:last].tolist(), strict=True))
+def _together(parts: Sequence[Evaluation]) -> Analysis:
+    """All groups of windows as one, names that were not given as null."""
+    found = {
+        name: pl.concat([getattr(each, name) for each in parts if getattr(each, name).width])
+        for name in ("findings", "model", "quality", "anomalies")
+    }
+    named = {
+        name: frame.with_columns(
+            pl.when(pl.col(each) != "").then(each).alias(each)
+            for each in ("model", "version", "stage", "segment")
+            if each in frame.columns
+        )
+        for name, frame in found.items()
+    }
+    number = pl.col("trace_id").str.to_integer(base=16).cast(pl.Int64) - 1
+    return Analysis(
+        findings=named["findings"].sort("segment", "column", "role", "method", "window", "window_index"),
+        verdicts=named["model"],
+        quality=named["quality"].sort(pl.col("role") == "model", maintain_order=True),
+        anomalies=named["anomalies"].with_columns(number.alias("trace_id")).rename({"trace_id": "row"}),
+    )
 
 
 def _check_columns(baseline: Baseline, current: Rows) -> None:
     """Columns must be of one kind in both files, and at least one must be in both."""
-    kinds = baseline.layout.kinds
+    for name in dict.fromkeys(label.partition("=")[0] for label in baseline.segments):
+        if Column(Role.SEGMENT, name).field not in current.kinds:
+            raise BaselineError(f"--segment {name}: the current files have no such column")
+    kinds = Derivation.of(baseline).raw_kinds(baseline)
     both = [name for name in current.kinds if name in kinds]
     if not both:
         raise BaselineError("the two files have no column in common that can be compared")
@@ -125,6 +152,6 @@ def _check_columns(baseline: Baseline, current: Rows) -> None:
         kind = current.kinds[name]
         if kind != kinds[name]:
             raise BaselineError(
-                f"column {name.partition('.')[2]!r} is {kinds[name]} in the reference and {kind} in the current file: "
-                "give both files the same type, or leave it out with --ignore"
+                f"column {Column.from_field(name).name!r} is {kinds[name]} in the reference and {kind} in the current "
+                "file: give both files the same type, or leave it out with --ignore"
             )

@@ -161,6 +161,7 @@ class Service:
     async def stop(self) -> None:
         """Stop in the order of the data: take no more, evaluate what is left, send it. Safe to call twice."""
         self._ready = False
+        self._pipeline.hurry()
         await self._receiver.stop(GRACE_SECONDS)
         self._stopping.set()
         if self._tasks:
@@ -191,6 +192,7 @@ class Service:
     def give_up(self) -> None:
         """Stop recovering, if that is what is going on: `start` raises TransientError then."""
         self._given_up.set()
+        self._pipeline.hurry()
 
     def _close(self) -> None:
         self._pipeline.close()
@@ -256,6 +258,8 @@ class Service:
     async def _look_at_baselines(self) -> None:
         """Files are read beside the pipeline's thread; what has changed takes effect between two requests."""
         await self._pause()
+        if self._pipeline.is_behind:  # Windows that wait are still to be judged by the baseline that would go.
+            return
         changed = await asyncio.to_thread(self._baseline_files.changed)
         if changed != ChangedFiles():
             await self._run(partial(self._pipeline.reload, changed))

@@ -10,14 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from driftmeter.baseline.data import TIME_FIELD, typed
+from driftmeter.baseline.data import TIME_FIELD, kind_of_field, typed
+from driftmeter.baseline.files import rows_at_once
 from driftmeter.errors import BaselineError, ConfigError
 from driftmeter.journal.archive_layout import HOUR_NS, Hour, first_of, hours
 from driftmeter.journal.files import RealFiles
 from driftmeter.model.columns import Column, Kind, is_scored_field
 from driftmeter.model.windows import instant_ns, parse_duration_ns
-
-_BATCH_ROWS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,8 @@ class _File:
 class ArchivedReference:
     """Rows of some archive files, as `baseline.data.Rows` asks for them: each use reads what it needs.
 
-    A column that a file does not have is missing in its rows. One that holds numbers here and texts there holds texts.
+    A column that a file does not have is missing in its rows. One that holds numbers here and texts there holds texts;
+    one that holds vectors anywhere holds vectors.
 
     Attributes:
         files: Them, in the order of their hours.
@@ -50,8 +50,7 @@ class ArchivedReference:
         for file in self.files:
             for each in file.schema:
                 if is_scored_field(each.name):
-                    numeric = pa.types.is_floating(each.type) and found.get(each.name) is not Kind.CATEGORICAL
-                    found[each.name] = Kind.NUMERIC if numeric else Kind.CATEGORICAL
+                    found[each.name] = _wider(found.get(each.name), kind_of_field(each))
         return dict(sorted(found.items()))
 
     @property
@@ -76,8 +75,9 @@ class ArchivedReference:
             if not left:
                 break
             there = [name for name in left if name in file.schema.names]
-            table = pq.ParquetFile(file.path).read(there)
-            left -= {name for name in there if table.column(name).null_count < table.num_rows}
+            opened = pq.ParquetFile(file.path)
+            for batch in opened.iter_batches(rows_at_once(opened.metadata, file.schema, there), columns=there):
+                left -= {name for name in there if batch.column(name).null_count < batch.num_rows}
         return frozenset(left)
 
     def batches(
@@ -99,7 +99,8 @@ class ArchivedReference:
         there = [name for name in wanted if name in file.schema.names] or ["row_index"]
         position = 0
         try:
-            for batch in pq.ParquetFile(file.path).iter_batches(_BATCH_ROWS, columns=there):
+            opened = pq.ParquetFile(file.path)
+            for batch in opened.iter_batches(rows_at_once(opened.metadata, file.schema, there), columns=there):
                 begin, end = max(first - position, 0), min(stop - position, batch.num_rows)
                 position += batch.num_rows
                 if begin < end:
@@ -116,6 +117,11 @@ class ArchivedReference:
         position = rows.schema.get_field_index(name)
         values = rows.column(position) if position >= 0 else pa.nulls(rows.num_rows, pa.float64())
         return typed(values, self.kinds.get(name, Kind.CATEGORICAL))  # Segments are no columns to compare.
+
+
+def _wider(one: Kind | None, other: Kind) -> Kind:
+    """What a column holds that holds one in some files and the other in others."""
+    return max(filter(None, (one, other)), key=(Kind.NUMERIC, Kind.CATEGORICAL, Kind.EMBEDDING).index)
 
 
 def archived_reference(

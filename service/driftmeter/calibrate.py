@@ -1,7 +1,7 @@
 """What a baseline can promise: budgets of false alarms, the level each gives, and the shifts that are still seen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +15,12 @@ from driftmeter.detect.level import choose_level
 from driftmeter.detect.null import Nulls, critical_squared
 from driftmeter.errors import ConfigError
 from driftmeter.methods import DECIDING_METHODS, METHODS
-from driftmeter.methods.ratios import MISSING, RATIOS, ROWS
+from driftmeter.methods.ratios import MISSING, MODEL_KEYS, RATIOS
 from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.bins import NumericBins
 from driftmeter.model.windows import WindowLength, parse_window
+from driftmeter.overrides import ModelConfig
+from driftmeter.references import comparable, kinds_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,18 +94,76 @@ def calibrated(
     config: DetectConfig,
     windows: Sequence[WindowLength] | None = None,
     segments: Sequence[str] = (),
+    kinds: Iterable[Comparison] = (Comparison.REST,),
+    on_block: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> tuple[Baseline, Calibration]:
-    """The baseline with the level for these settings, so that whoever reads it need not replay it, and how it came.
+    """The baseline with the levels for these settings, so that whoever reads it need not replay it, and how they came.
 
     Args:
         baseline: The baseline.
         config: When there is drift.
         windows: The window lengths that are replayed; all that the baseline has chunks of unless given.
         segments: Labels of its segments that are judged too.
+        kinds: What windows are compared with; each has a level of its own.
+        on_block: Called with the number of blocks that are replayed and in all.
+
+    Returns:
+        The calibration that of the kinds is the first.
     """
-    calibration = calibrations_of(baseline, Comparison.REST, config, windows, segments)[""]
-    levels = {**baseline.levels, calibration.settings: calibration.level}
-    return replace(baseline, levels=levels), calibration
+    calibrations = [calibrations_of(baseline, kind, config, windows, segments)[""] for kind in kinds]
+    blocks = sum(each.replayed_blocks for each in calibrations if not each.knows_level)
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        on_block(done, blocks)
+
+    levels = {each.settings: each.find_level(count) for each in calibrations}
+    return replace(baseline, levels={**baseline.levels, **levels}), calibrations[0]
+
+
+def calibrated_for(
+    baseline: Baseline,
+    settings: ModelConfig | None,
+    on_block: Callable[[int, int], None] = lambda _done, _all: None,
+) -> tuple[Baseline, Calibration]:
+    """The baseline with the levels that a service will ask for, as `calibrated` gives them.
+
+    Args:
+        baseline: The baseline.
+        settings: The service's, for this model; None for the defaults with all that the baseline has: its window
+            lengths, its segments, its hours of the week.
+        on_block: As for `calibrated`.
+    """
+    if settings is None:
+        kinds = [Comparison.REST] if baseline.hours is None else [Comparison.REST, Comparison.SEASONAL]
+        return calibrated(baseline, DetectConfig(), None, tuple(baseline.segments), kinds, on_block)
+    labels, kinds = settings.labels_of(baseline.segments), kinds_of(settings.baseline)
+    judged, calibration = calibrated(
+        comparable(baseline, settings.baseline), settings.detect, settings.window.parsed, labels, kinds, on_block
+    )
+    return replace(baseline, levels=judged.levels), calibration
+
+
+def shortfall(calibration: Calibration) -> str:
+    """What a baseline too short for the false alarms that are asked for can do."""
+    return (
+        f"this baseline covers {calibration.weeks:.2g} weeks and supports {calibration.least_budget:.2g} false alarms "
+        "a week or more: with fewer (detect.false_alarms_per_week) there are scores and no verdicts"
+    )
+
+
+def cells_to_replay(baseline: Baseline, settings: ModelConfig) -> int:
+    """Chunks × columns that a service replays at its start, as their level is not in the file."""
+    labels = settings.labels_of(baseline.segments)
+    calibrations = [
+        calibrations_of(comparable(baseline, settings.baseline), kind, settings.detect, settings.window.parsed, labels)[
+            ""
+        ]
+        for kind in kinds_of(settings.baseline)
+    ]
+    return sum(each.replayed_cells for each in calibrations if not each.knows_level)
 
 
 def check_detect(baseline: Baseline, config: DetectConfig, windows: Sequence[WindowLength]) -> None:
@@ -118,7 +178,8 @@ def check_detect(baseline: Baseline, config: DetectConfig, windows: Sequence[Win
     for glob, special in config.features.items():
         mine = [each for each in baseline.columns if config.of_column(each.column.name) is special]
         for key in special.min_effect:
-            if key != ROWS and mine and not any(_applies(key, numeric=isinstance(c.bins, NumericBins)) for c in mine):
+            fits = (_applies(key, numeric=isinstance(each.bins, NumericBins)) for each in mine)
+            if key not in MODEL_KEYS and mine and not any(fits):
                 raise ConfigError(f"detect.features.{glob}.min_effect.{key}: does not fit any such column of {whose}")
     calibration = calibration_of(baseline, Comparison.REST, config, windows)
     least = calibration.least_budget

@@ -5,7 +5,6 @@ Exit codes: 0 done (drift or not), 1 a fault of this program, 2 a mistake in arg
 
 import json
 import sys
-from collections.abc import Mapping
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -13,19 +12,21 @@ from typing import Annotated, NoReturn
 
 import polars as pl
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from driftmeter import __version__
+from driftmeter.analyze import DEFAULT_WINDOW
 from driftmeter.analyze import analyze as analyze_files
 from driftmeter.app import serve as serve_until_stopped
 from driftmeter.app import warm_up as warm_up_kernels
-from driftmeter.archived import archived_reference, time_span_ns
-from driftmeter.baseline.build import DEFAULT_WINDOWS, build_baseline
-from driftmeter.baseline.data import ColumnOptions, Rows
-from driftmeter.baseline.file import read_baseline, write_baseline
+from driftmeter.baseline.data import ColumnOptions, check_marks
+from driftmeter.baseline.derived_rows import DerivedRows
+from driftmeter.baseline.embeddings import embeddings_of
 from driftmeter.baseline.files import read_datasets
-from driftmeter.baseline.texts import TextRows
-from driftmeter.calibrate import budgets, calibrated, check_detect, detectable, windows_of
+from driftmeter.baseline_commands import baseline_app
+from driftmeter.calibrate import (
+    check_detect,
+)
 from driftmeter.clock import SystemClock
 from driftmeter.config import Config, load_config
 from driftmeter.detect.config import DetectConfig
@@ -35,18 +36,27 @@ from driftmeter.explaining.explain import Question
 from driftmeter.explaining.explain import explain as explain_window
 from driftmeter.explaining.sources import asked_time_ns, choose_baseline, configured_rows, file_rows
 from driftmeter.explaining.tables import explanation_tables
-from driftmeter.journal_commands import journal_app, state_directory
+from driftmeter.journal_commands import journal_app
 from driftmeter.model.columns import Role
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.segments import VALUES_MAX
 from driftmeter.model.windows import parse_window
+from driftmeter.options import (
+    Embedding,
+    Ignore,
+    Label,
+    Model,
+    Prediction,
+    Probability,
+    Text,
+    Timestamp,
+    Version,
+    print_skipped,
+)
 from driftmeter.telemetry.logs import setup as setup_logs
 from driftmeter.terminal import (
-    baseline_table,
-    budgets_table,
+    analysis_table,
     checkup_table,
-    detectable_table,
-    findings_table,
     progress_bar,
 )
 
@@ -57,7 +67,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-baseline_app = typer.Typer(help="Make and look at baselines: what a model's columns look like when all is well.")
 config_app = typer.Typer(help="Check and document the service's configuration.")
 app.add_typer(baseline_app, name="baseline", no_args_is_help=True)
 app.add_typer(config_app, name="config", no_args_is_help=True)
@@ -75,33 +84,6 @@ def main() -> NoReturn:
         _err.print(f"driftmeter: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     sys.exit(0)
-
-
-Timestamp = Annotated[
-    str | None,
-    typer.Option(help="Column with the time of each prediction. Times without a zone are read as UTC.", metavar="C"),
-]
-Prediction = Annotated[
-    list[str] | None,
-    typer.Option(help="Column with what the model answered; COLUMN=NAME when spans call it NAME. Repeatable.",
-                 metavar="C"),
-]  # fmt: skip
-Probability = Annotated[
-    list[str] | None,
-    typer.Option(help="Column with the probability of a class; COLUMN=CLASS names the class. Repeatable.",
-                 metavar="C"),
-]  # fmt: skip
-Label = Annotated[list[str] | None, typer.Option(help="Column with the truth: not a feature. Repeatable.", metavar="C")]
-Ignore = Annotated[list[str] | None, typer.Option(help="Column to leave out. Repeatable.", metavar="C")]
-Text = Annotated[
-    list[str] | None,
-    typer.Option(help="Column of texts rather than categories: compared by length, words and unknown words. "
-                 "Repeatable; wildcards are allowed.", metavar="C"),
-]  # fmt: skip
-Model = Annotated[str | None, typer.Option(help="The model's name, as in the spans' ml.model.name.")]
-Version = Annotated[
-    str | None, typer.Option(help="Its version, as in ml.model.version. Left out: any version without its own.")
-]
 
 
 class LogLevel(StrEnum):
@@ -163,148 +145,6 @@ def demo(
     run_demo(out, listen, scrape)
 
 
-@baseline_app.command("build")
-def baseline_build(  # noqa: PLR0913 - the options of one command.
-    out: Annotated[Path, typer.Option(help="File to write.")],
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Parquet or CSV file with rows of good times, often the training data; a folder of such "
-                     "files or a quoted pattern, 'day-*.parquet'. Repeatable: all rows together."),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The model's name, as in the spans' ml.model.name.")] = None,
-    version: Version = None,
-    timestamp: Timestamp = None,
-    prediction: Prediction = None,
-    probability: Probability = None,
-    label: Label = None,
-    ignore: Ignore = None,
-    text: Text = None,
-    window: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Window length to calibrate for: 5m, 24h, 5000rows. Repeatable. "
-                     f"[default: {', '.join(DEFAULT_WINDOWS)}]", metavar="W"),
-    ] = None,
-    seasonal: Annotated[
-        str | None, typer.Option(help="hour-of-week: know what is usual in each hour of the week too.", metavar="S")
-    ] = None,
-    segment: Annotated[
-        list[str] | None,
-        typer.Option(help="Column whose commonest values are judged by themselves too, and is no feature; COLUMN=NAME "
-                     "when spans call it NAME (ml.segment.NAME). Of the archive: NAME. Repeatable.", metavar="C"),
-    ] = None,
-    segment_values: Annotated[
-        int, typer.Option(help="Most values of such a column; the others are judged together.", min=1, max=1000)
-    ] = VALUES_MAX,
-    from_archive: Annotated[
-        str | None,
-        typer.Option(help="Instead of --data: take this model's rows from a service's archive; it may be running.",
-                     metavar="MODEL"),
-    ] = None,
-    since: Annotated[str, typer.Option(help="Of the archive: from this time on, or so long before --until.")] = "7d",
-    until: Annotated[
-        str | None, typer.Option(help="Of the archive: up to this time (ISO 8601), or so long ago.")
-    ] = None,
-    stage: Annotated[str | None, typer.Option(help="Of the archive: the model's stage.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Of the archive: the service's YAML file.")] = None,
-    directory: Annotated[Path | None, typer.Option(help="Of the archive: the service's state directory.")] = None,
-) -> None:  # fmt: skip
-    """Build a baseline from files of rows; every column not named by an option is a feature.
-
-    Files of any size: columns are read one after the other.
-
-    Example: driftmeter baseline build --data train.parquet --model price --version 3 --timestamp time
-    --prediction price --out price.baseline.parquet
-
-    Or from what a service has archived, by whole hours: driftmeter baseline build --from-archive price --since 28d
-    --config driftmeter.yaml --out price.baseline.parquet
-    """
-    windows = [parse_window(text) for text in window or DEFAULT_WINDOWS]
-    if seasonal not in (None, "hour-of-week"):
-        raise ConfigError(f"--seasonal {seasonal}: must be hour-of-week")
-    if (data is None) == (from_archive is None):
-        raise ConfigError("name either files with --data or a model with --from-archive")
-    name = model or from_archive
-    if name is None:
-        raise ConfigError("--model: name the model that the baseline is for")
-    with progress_bar(_err) as progress:
-        task = progress.add_task("Reading", total=None)
-        if from_archive is not None:
-            span = time_span_ns(since, until, SystemClock().now_ns())
-            archive = state_directory(config, directory) / "archive"
-            rows: Rows = archived_reference(archive, from_archive, version, stage, *span)
-            segments = segment or []
-        else:
-            options = ColumnOptions.of(timestamp, prediction, probability, label, ignore, segment)
-            segments = [each.name for each in options.roles.values() if each.role is Role.SEGMENT]
-            (rows,) = read_datasets([data or []], options)
-        rows = TextRows.of_reference(rows, text or ())
-        progress.update(task, description="Columns", total=len(rows.columns), completed=0)
-        built = build_baseline(
-            rows,
-            name,
-            version or "",
-            windows,
-            on_column=lambda _: progress.advance(task),
-            seasonal=seasonal is not None,
-            segments=segments,
-            segment_values=segment_values,
-        )
-    written = write_baseline(built, out)
-    _print_skipped(written.skipped)
-    if not rows.timed:
-        _err.print("note: without --timestamp there are no verdicts for windows by time, only scores", style="yellow")
-    said = f"Wrote {out}: {written.rows:,} rows, {len(written.columns)} columns"
-    if written.segments:
-        said += f", {len(written.segments)} segments: {', '.join(written.segments)}"
-    _out.print(said, markup=False, highlight=False, soft_wrap=True)
-
-
-@baseline_app.command("show")
-def baseline_show(file: Annotated[Path, typer.Argument(help="A baseline file.")]) -> None:
-    """Print what a baseline holds.
-
-    Example: driftmeter baseline show price.baseline.parquet
-    """
-    baseline = read_baseline(file)
-    _out.print(baseline_table(baseline))
-    for column, reason in baseline.skipped.items():
-        _out.print(f"left out: {column}: {reason}", markup=False, highlight=False)
-
-
-@baseline_app.command("calibrate")
-def baseline_calibrate(
-    file: Annotated[Path, typer.Argument(help="A baseline file.")],
-    false_alarms_per_week: Annotated[
-        float | None, typer.Option(help="How many a model without drift may raise; the configuration's, or 1.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file whose detect and window parts count.")] = None,
-    window: Annotated[
-        list[str] | None, typer.Option(help="Window length to look at. Repeatable. [default: the file's]", metavar="W")
-    ] = None,
-) -> None:
-    """Show what a baseline can promise, and keep the level in its file, so that the service need not work it out.
-
-    For each number of false alarms a week: how surprising a window must be, and what the baseline's own time raises at
-    that level; then, per column, the smallest drift that is still seen.
-
-    Example: driftmeter baseline calibrate price.baseline.parquet --false-alarms-per-week 0.5
-    """
-    baseline = read_baseline(file)
-    settings = (load_config(config) if config else Config()).for_model(ModelKey(baseline.model, baseline.version, ""))
-    detect = settings.detect
-    if false_alarms_per_week is not None:
-        detect = DetectConfig.model_validate({**detect.model_dump(), "false_alarms_per_week": false_alarms_per_week})
-    windows = windows_of(baseline, window or (settings.window.lengths if config else None))
-    kept, calibration = calibrated(baseline, detect, windows, settings.labels_of(baseline.segments))
-    _out.print(budgets_table(budgets(calibration, detect.false_alarms_per_week), detect.false_alarms_per_week,
-                             calibration))  # fmt: skip
-    check_detect(baseline, detect, windows)
-    for each in windows:
-        _out.print(detectable_table(detectable(baseline, calibration, detect, each), each.name))
-    write_baseline(kept, file)
-    _out.print(f"Kept the level in {file}", markup=False, highlight=False, soft_wrap=True)
-
-
 @app.command()
 def analyze(  # noqa: PLR0913 - the options of one command.
     reference: Annotated[
@@ -314,7 +154,17 @@ def analyze(  # noqa: PLR0913 - the options of one command.
     current: Annotated[
         list[Path], typer.Option(help="The same with the rows to look at. Repeatable: files follow each other.")
     ],
-    window: Annotated[str, typer.Option(help="Length of a window: 1h, 24h, or 5000rows.")] = "5000rows",
+    window: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Length of a window: 1h, '24h every 1h', 5000rows. Repeatable. [default: {DEFAULT_WINDOW}]",
+                     metavar="W"),
+    ] = None,
+    whole_rows: Annotated[  # noqa: FBT002 - a flag.
+        bool, typer.Option("--whole-rows", help="Also look at whole rows: methods on samples, odd rows, duplicates.")
+    ] = False,
+    show: Annotated[
+        str, typer.Option(help="findings, verdicts (on the model), quality (of columns and rows) or anomalies (rows).")
+    ] = "findings",
     format: Annotated[str, typer.Option(help="table, json or parquet.")] = "table",  # noqa: A002
     out: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None,
     model: Model = None,
@@ -325,31 +175,51 @@ def analyze(  # noqa: PLR0913 - the options of one command.
     label: Label = None,
     ignore: Ignore = None,
     text: Text = None,
-) -> None:
+    embedding: Embedding = None,
+    segment: Annotated[
+        list[str] | None,
+        typer.Option(help="Column whose commonest values are compared by themselves too, and is no feature. "
+                     "Repeatable.", metavar="C"),
+    ] = None,
+    segment_values: Annotated[int, typer.Option(help="Most values of such a column.", min=1, max=1000)] = VALUES_MAX,
+) -> None:  # fmt: skip
     """Compare files with a reference, window by window: the same engine, offline, for notebooks, CI and pull requests.
 
     Exit code 0 also when there is drift. Example: driftmeter analyze --reference january.parquet
     --current june.parquet --timestamp time --window 24h
+
+    With --whole-rows also the methods on a sample of each window's rows (principal components, a classifier that tells
+    rows from the reference's, maximum mean discrepancy, an isolation forest) and duplicates; that costs time for each
+    window. --show says which of the results to write.
     """
     if format not in ("table", "json", "parquet"):
         raise ConfigError(f"--format {format}: must be table, json or parquet")
     if format == "parquet" and out is None and sys.stdout.isatty():
         raise ConfigError("--format parquet writes bytes: name a file with --out, or redirect the output")
-    length = parse_window(window)
-    options = ColumnOptions.of(timestamp, prediction, probability, label, ignore)
+    if show not in ("findings", "verdicts", "quality", "anomalies"):
+        raise ConfigError(f"--show {show}: must be findings, verdicts, quality or anomalies")
+    if show == "anomalies" and not whole_rows:
+        raise ConfigError("--show anomalies: needs --whole-rows")
+    lengths = [parse_window(each) for each in window or [DEFAULT_WINDOW]]
+    options = ColumnOptions.of(timestamp, prediction, probability, label, ignore, segment, text, embedding)
     with progress_bar(_err) as progress:
         task = progress.add_task("Reading", total=None)
         before, now = read_datasets([reference, current], options)
-        before = TextRows.of_reference(before, text or ())
+        check_marks(before, "--text", options.texts)
+        check_marks(before, "--embedding", options.embeddings)
+        before = DerivedRows.of_reference(before, options.texts)
         progress.update(task, description="Columns", total=len(before.columns))
-        findings = analyze_files(
-            before, now, length, DetectConfig(), model, version,
+        found = analyze_files(
+            before, now, lengths, DetectConfig(), model, version,
             lambda _: progress.advance(task),
             lambda done, total: progress.update(task, description="Windows", completed=done, total=total),
+            whole_rows=whole_rows,
+            segments=[each.name for each in options.roles.values() if each.role is Role.SEGMENT],
+            segment_values=segment_values,
         )  # fmt: skip
-    _print_skipped(before.skipped)
+    print_skipped(_err, before.skipped)
     try:
-        _write_findings(findings, format, out)
+        _write_frame(getattr(found, show), analysis_table(found, show), format, out)
     except OSError as error:
         if out is None:  # Whoever reads the output is gone.
             raise
@@ -371,6 +241,9 @@ def explain(  # noqa: PLR0913 - the options of one command.
     version: Version = None,
     stage: Annotated[str | None, typer.Option(help="Its stage, as in ml.model.stage.")] = None,
     data: Annotated[Path | None, typer.Option(help="Parquet or CSV file of rows, instead of the archive.")] = None,
+    segment: Annotated[
+        str | None, typer.Option(help="Only the rows of one segment, such as country=DE.", metavar="NAME=VALUE")
+    ] = None,
     history: Annotated[int, typer.Option(help="How many windows to show.", min=1, max=1000)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,  # noqa: FBT002
     timestamp: Timestamp = None,
@@ -387,11 +260,17 @@ def explain(  # noqa: PLR0913 - the options of one command.
     """
     settings, time_ns = load_config(config), asked_time_ns(window)
     if data:
-        options = ColumnOptions.of(timestamp, prediction, probability, label, ignore)
-        rows = file_rows(data, options, ModelKey(model, version or "", stage or ""))
+        key = ModelKey(model, version or "", stage or "")
+        against = choose_baseline(baseline, settings, key)
+        column = [segment.partition("=")[0]] if segment else []
+        options = ColumnOptions.of(
+            timestamp, prediction, probability, label, ignore, column, embeddings=embeddings_of(against)
+        )
+        rows = file_rows(data, options, key)
     else:
         rows = configured_rows(settings, model, version, stage)
-    against, own = choose_baseline(baseline, settings, rows.key), settings.for_model(rows.key)
+        against = choose_baseline(baseline, settings, rows.key)
+    own = settings.for_model(rows.key)
     lengths = [each for each in own.window.parsed if not each.by_rows]
     if length is None and not lengths:
         raise ConfigError("no window by time is configured: name a length with --length, such as 24h")
@@ -400,7 +279,8 @@ def explain(  # noqa: PLR0913 - the options of one command.
     with progress_bar(_err) as progress:
         task = progress.add_task("Counting", total=None)
         found = explain_window(
-            Question(feature, time_ns, chosen, history, others), rows, against, own.detect, own.window.parsed,
+            Question(feature, time_ns, chosen, history, others, segment or "", own.labels_of(against.segments)),
+            rows, against, own.detect, own.window.parsed,
             lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
     if as_json:
@@ -420,7 +300,8 @@ def config_check(file: Annotated[Path, typer.Argument(help="The YAML file.")]) -
         check_detect(baseline, special.detect, special.window.parsed)
     for each in Doctor(config, SystemClock()).baselines():
         if each.state is State.PROBLEM:
-            _err.print(f"note: {each.what}: {each.said}; {each.to_do}", style="yellow", markup=False, highlight=False)
+            said = f"note: {each.what}: {each.said}; {each.to_do}"
+            _err.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
     _out.print(f"{file}: good", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -456,24 +337,19 @@ def warm_up() -> None:
     warm_up_kernels()
 
 
-def _print_skipped(skipped: Mapping[str, str]) -> None:
-    for column, reason in skipped.items():
-        _err.print(f"left out: {column}: {reason}", style="yellow", markup=False, highlight=False)
-
-
-def _write_findings(findings: pl.DataFrame, how: str, out: Path | None) -> None:
+def _write_frame(frame: pl.DataFrame, table: RenderableType, how: str, out: Path | None) -> None:
     if how == "parquet":
         with out.open("wb") if out else nullcontext(sys.stdout.buffer) as target:
-            findings.write_parquet(target)
+            frame.write_parquet(target)
     elif how == "json":
-        times = [pl.col(name).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ") for name in ("window_start", "window_end")]
-        text = findings.with_columns(times).write_json()
+        times = pl.selectors.datetime()
+        text = frame.with_columns(times.dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ")).write_json()
         if out:
             out.write_text(text + "\n", encoding="utf-8")
         else:
             print(text)  # noqa: T201 - the command's output.
     elif out:
         with out.open("w", encoding="utf-8") as file:
-            Console(file=file, width=160).print(findings_table(findings))
+            Console(file=file, width=160).print(table)
     else:
-        _out.print(findings_table(findings))
+        _out.print(table)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +21,10 @@ import httpx
 
 from driftmeter.archived import ArchivedReference, archived_reference
 from driftmeter.baseline.book import BaselineBook, baseline_paths
+from driftmeter.baseline.embeddings import embeddings_of
 from driftmeter.baseline.file import read_baseline
 from driftmeter.baseline.fitting import differences
+from driftmeter.calibrate import cells_to_replay
 from driftmeter.clock import Clock
 from driftmeter.config import Config
 from driftmeter.errors import BaselineError
@@ -31,6 +34,9 @@ from driftmeter.model.baseline import Baseline
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.segments import values_of
 from driftmeter.model.settings import split_address
+from driftmeter.overrides import ModelConfig
+from driftmeter.preparing import SAID_CELLS_MIN
+from driftmeter.references import shortcomings
 
 _TIMEOUT_SECONDS = 3.0
 _SPAN_SECONDS = 5.0
@@ -215,28 +221,47 @@ class Doctor:
                 continue
             version = f" version {baseline.version}" if baseline.version else ", any version"
             said = f"{path}: model {baseline.model}{version}, {baseline.rows:,} rows, {len(baseline.columns)} columns"
-            yield self._usable(baseline, said)
+            yield self._usable(path, baseline, said)
         for key, rows in self._archived():
-            yield self._fitting(key, rows, book.find(key.model, key.version))
+            other = self.config.for_model(key).baseline.other_version  # Its rows are counted in that version's bins.
+            yield self._fitting(key, rows, book.find(key.model, other or key.version))
 
-    def _usable(self, baseline: Baseline, said: str) -> Checkup:
-        own = self.config.for_model(ModelKey(baseline.model, baseline.version, "")).baseline
-        if own.is_seasonal and baseline.hours is None:
-            to_do = "build it with --seasonal hour-of-week: a seasonal reference has nothing to compare with"
-            return Checkup("baseline", State.PROBLEM, said, to_do)
-        for segment, most in self.config.for_model(ModelKey(baseline.model, baseline.version, "")).segments.items():
+    def _usable(self, path: Path, baseline: Baseline, said: str) -> Checkup:
+        own = self.config.for_model(ModelKey(baseline.model, baseline.version, ""))
+        for has, to_do in self._lacking(baseline, own):
+            return Checkup("baseline", State.PROBLEM, f"{said}{has}", to_do)
+        if baseline.start_ns is None:
+            return Checkup("baseline", State.NOTE, f"{said}, no times", "build it with --timestamp to have verdicts")
+        if cells_to_replay(baseline, own) >= SAID_CELLS_MIN:
+            to_do = (
+                f"driftmeter baseline calibrate {path} --config with this configuration; else the service works it out "
+                "at each start, and windows wait for it"
+            )
+            return Checkup("baseline", State.NOTE, f"{said}, no level for these settings", to_do)
+        return Checkup("baseline", State.OK, said)
+
+    def _lacking(self, baseline: Baseline, own: ModelConfig) -> Iterator[tuple[str, str]]:
+        """What a baseline does not have that the configuration asks for, and what to do, each in words."""
+        for each in shortcomings(baseline, own.baseline):
+            yield "", each
+        for segment, most in own.segments.items():
             values = values_of(baseline.segments, segment)
             how = f"driftmeter baseline build --segment {segment} --segment-values {most}"
             if not values:
                 to_do = f"build it with: {how}; without, nothing is said of segments.{segment} (no_baseline)"
-                return Checkup("baseline", State.PROBLEM, f"{said}, no segments of {segment}", to_do)
-            if len(values) > most:
+                yield f", no segments of {segment}", to_do
+            elif len(values) > most:
                 to_do = f"build it with: {how}; else the others have nothing to be compared with (no_baseline)"
-                has = f"{said}, {len(values)} segments of {segment} and segments.{segment} is {most}"
-                return Checkup("baseline", State.PROBLEM, has, to_do)
-        if baseline.start_ns is None:
-            return Checkup("baseline", State.NOTE, f"{said}, no times", "build it with --timestamp to have verdicts")
-        return Checkup("baseline", State.OK, said)
+                yield f", {len(values)} segments of {segment} and segments.{segment} is {most}", to_do
+        unmarked = [
+            name
+            for name in embeddings_of(baseline)
+            if not any(fnmatchcase(name, glob) for glob in self.config.attributes.embeddings)
+        ]
+        if unmarked:
+            to_do = "without it each element of its arrays is a row of its own, and nothing is compared"
+            has = f", and attributes.embeddings does not name {', '.join(unmarked)}, which it knows as embeddings"
+            yield has, f"name it there; {to_do}"
 
     def _archived(self) -> Iterator[tuple[ModelKey, ArchivedReference]]:
         """Models of the archive, with their rows of the last hour."""
@@ -257,6 +282,8 @@ class Doctor:
         if baseline is None:
             to_do = f"driftmeter baseline build --from-archive {key.model}, or from training data"
             said = "has no baseline file: it learns one, which carries no verdict for a week"
+            if self.config.for_model(key).segments:
+                said += " and has no segments"
             return Checkup(what, State.PROBLEM, said, to_do)
         lines = differences(baseline, rows.kinds, rows.empty())
         if lines:
@@ -272,6 +299,11 @@ class Doctor:
         if without:
             to_do = "see docs: baselines; or wait until they have learned one"
             yield Checkup("models", State.PROBLEM, f"{without:.0f} models have no baseline at all yet", to_do)
+        alone = _number(page, "driftmeter_models_without_version")
+        if alone:
+            said = f"{alone:.0f} models are not compared with the version that is configured"
+            to_do = "send that version's rows too, and give it a baseline; or take the reference out"
+            yield Checkup("versions", State.PROBLEM, said, to_do)
         quarantined = _number(page, "driftmeter_quarantined_batches")
         if quarantined:
             to_do = "driftmeter journal quarantine list"

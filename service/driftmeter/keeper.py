@@ -94,7 +94,7 @@ class Keeper:
         """
         started = self._clock.monotonic_seconds()
         entries = self._pipeline.replay(self._journal.replay(), self._journal.quarantined(), give_up)
-        while self._pipeline.work(1.0):
+        while self._pipeline.work_off(1.0):
             if give_up():
                 raise TransientError("recovery was given up: the service was told to stop")
         seconds = round(self._clock.monotonic_seconds() - started, 3)

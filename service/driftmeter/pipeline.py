@@ -5,7 +5,7 @@
 
 A deterministic machine: its state is a function of the entries of the journal, in their order. What may go one way or
 another (the clock, when a baseline is learned, what fails) is written down before it has an effect, so that a replay
-comes to the same state. All of it but learning runs on one thread, which owns the state; see `app.py`.
+comes to the same state. One thread owns the state and does all but learning and calibrating; see `app.py`.
 
 What a stage cannot digest is quarantined: one bad batch neither blocks its sender nor stops the service or its start.
 """
@@ -46,14 +46,19 @@ from driftmeter.model.receipt import Receipt
 from driftmeter.model.request import Request
 from driftmeter.model.stored import Stored
 from driftmeter.model.window_counts import WindowCounts
+from driftmeter.preparing import Preparing
 from driftmeter.rehearsal import rehearse
 from driftmeter.retrying import Retrying, Steps
+from driftmeter.summary.embeddings import warm_up as warm_up_embeddings
 from driftmeter.summary.fold import warm_up as warm_up_fold
 from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.metrics import Telemetry
 from driftmeter.ward import Ward
 from driftmeter.watched import Added, WatchedModel
 from driftmeter.window.key_table import warm_up as warm_up_keys
+
+BEHIND_MIN = 64
+"""Windows that wait, beyond which changed baseline files are looked at later: a second or a few of evaluation."""
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -100,7 +105,8 @@ class Pipeline:
         self._clock = clock
         self._listeners = listeners
         self._intake = Intake(config, baselines, self._model, self._models.__contains__)
-        self._due = DueWindows(telemetry, clock, self._attempt, self._tell, self._beside)
+        self._preparing = Preparing(clock)
+        self._due = DueWindows(telemetry, clock, self._attempt, self._tell, self._beside, self._preparing)
         steps = Steps(self.accept, self._model, self._apply_rows, self._write_down)
         self._retrying = Retrying(journal, self._ward, telemetry, clock, steps)
         self._learner = Learner()
@@ -120,6 +126,7 @@ class Pipeline:
         self._intake.warm_up()
         warm_up_keys()
         warm_up_fold()
+        warm_up_embeddings()
         warm_up_sampled()
         rehearse()
 
@@ -338,6 +345,7 @@ class Pipeline:
             watermark_ns = model.watermark_ns
             tick = partial(model.tick, now_ns, revise=revise)
             self._due.add(model, self._attempt("windows were not closed", key, tick))
+            self._preparing.is_ready(model)  # Before a window is due, where there is time.
             moved |= model.watermark_ns != watermark_ns
         return moved or len(self._due) > before
 
@@ -365,11 +373,15 @@ class Pipeline:
         self._adopting.take_learned(wait=False)
         return self._due.work(budget_seconds)
 
+    def work_off(self, seconds: float | None = None) -> bool:
+        """The same with windows that wait for what they are judged by, for so many seconds, or until none is left."""
+        self._adopting.take_learned(wait=False)
+        return self._due.work_off(seconds)
+
     def settle(self) -> None:
         """Do all that waits, the learning of baselines included."""
         self._adopting.take_learned(wait=True)
-        while self.work(math.inf):
-            pass
+        self.work_off()
 
     def drain(self) -> None:
         """Evaluate what is left before stopping: everything for replays, only what is over for live traffic."""
@@ -380,12 +392,29 @@ class Pipeline:
         for key, model in list(self._models.items()):
             drain = partial(model.drain, everything=self._by_data)
             self._due.add(model, self._attempt("the last windows were not closed", key, drain))
+        if self._by_data or self._journal.directory is None:
+            while self._due.work(math.inf):
+                pass
+            if self._due.held_back:
+                said = fields(windows=self._due.held_back)
+                _LOG.warning("stopping once it is worked out what the last windows are judged by", extra=said)
+            self.work_off()
         while self.work(math.inf):
-            pass
+            pass  # What waits for its level is evaluated after the next start.
+
+    def hurry(self) -> None:
+        """The service is to stop: windows that wait for their level hold it up no more; from any thread."""
+        self._due.hurry()
 
     def close(self) -> None:
         """Begin to learn no more; what is being learned is not waited for."""
         self._learner.close()
+        self._preparing.close()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many windows wait that a model would be held up by evaluating its own at once; from any thread."""
+        return self._preparing.is_busy or len(self._due) > BEHIND_MIN
 
     def reload(self, files: ChangedFiles) -> None:
         """Baseline files were looked at: those that are new or have changed take effect."""

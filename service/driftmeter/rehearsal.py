@@ -26,7 +26,7 @@ def rehearse() -> None:
     times = pl.Series(days * DAY_NS).cast(pl.Datetime("ns"))
     data = to_dataset(pl.DataFrame({"time": times, "x": number, "c": names}), ColumnOptions("time"), "rehearsal")
     window = parse_window("24h")
-    baseline = build_baseline(data, "rehearsal", "", [window], noise_draws=2)
+    baseline = build_baseline(data, "rehearsal", "", [window])
     config = DetectConfig(false_alarms_per_week=7, min_rows=1)
     detector = Detector(ModelKey("rehearsal", "", ""), baseline, [FixedReference(baseline)], config, [window])
     counts = Counts.zeros(baseline.layout, _DAYS)

@@ -5,6 +5,7 @@ batches costs as much as large ones, so rows wait for others, until a window is 
 model's: event time is one for all of them.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,11 +17,12 @@ import pyarrow as pa
 from driftmeter.baseline.segments import places_of
 from driftmeter.detect.detector import Detector, Evaluation
 from driftmeter.detect.judge import Calibration, calibrations_of
+from driftmeter.detect.preparing import Preparation
 from driftmeter.detect.reference import AbsentReference
 from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.blobs import Blobs
 from driftmeter.model.bundle import Tree
-from driftmeter.model.columns import Column, Role
+from driftmeter.model.columns import Column, Role, is_scored_field
 from driftmeter.model.counts import PackedCounts
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.segments import OTHER, label_of, values_of
@@ -28,9 +30,15 @@ from driftmeter.model.stored import Stored
 from driftmeter.model.waiting import batches_from_state, batches_state, joined
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.overrides import ModelConfig
-from driftmeter.references import references_of
+from driftmeter.references import comparable, references_of, shortcomings
+from driftmeter.telemetry.logs import fields
 from driftmeter.window.batch import slice_rows
 from driftmeter.window.windows import ModelWindows
+
+_COUNTED = ("event_time", "row_index", "dropped_attributes_count")
+"""Fixed fields of the rows of segments."""
+
+_LOG = logging.getLogger(__name__)
 
 WAITING_ROWS_MAX = 8_192
 """Rows that wait to be counted together; models with windows by rows have none, as these may be due at any row."""
@@ -62,11 +70,15 @@ class SegmentedWindows:
         self, key: ModelKey, baseline: Baseline, config: ModelConfig, blobs: Blobs, kinds: set[Comparison]
     ) -> None:
         known = config.labels_of(baseline.segments)
+        judged = comparable(baseline, config.baseline)
         self._by_kind = {
-            kind: calibrations_of(baseline, kind, config.detect, config.window.parsed, known) for kind in kinds
+            kind: calibrations_of(judged, kind, config.detect, config.window.parsed, known) for kind in kinds
         }
+        self.preparation = Preparation(list(self._by_kind.values()), config.window.parsed)
+        """What judging windows of the model and of its segments takes beforehand."""
         self._columns = {name: values_of(known, name) for name in config.segments}
         self._key = key
+        self._say_unknown(baseline, config)
         self._waiting: list[Predictions] = []
         self._rows_waiting = 0
         self._since_ns = 0  # What the clock said when the first of these came.
@@ -163,15 +175,22 @@ class SegmentedWindows:
     def __contains__(self, label: str) -> bool:
         return label in self._parts
 
-    def go_on_from(self, before: "SegmentedWindows") -> None:
-        """Take over windows and verdicts of the same segments, counted in the same bins."""
+    def go_on_from(self, before: "SegmentedWindows") -> int:
+        """Take over windows and verdicts of the same segments, counted in the same bins.
+
+        Returns:
+            How many windows are given up, of segments that are not known any more.
+        """
+        given_up = 0
         for label, old in before._parts.items():  # noqa: SLF001 - one of its own kind.
             part = self._parts.get(label)
             if part is None:
+                given_up += old.windows.unfinished
                 old.windows.abandon()
             else:
                 part.detector.restore(old.detector.state())
                 part.windows = old.windows
+        return given_up
 
     def abandon(self) -> None:
         """Nothing is done with these windows any more."""
@@ -200,11 +219,33 @@ class SegmentedWindows:
         self._rows_waiting = sum(each.rows.num_rows for each in self._waiting)
         self._since_ns = stored.integer("since_ns")
         parts = stored.member("parts")
+        gone = [label for label in parts.names if label not in self._parts]
+        if gone:
+            said = fields(model=self._key.model, version=self._key.version, segments=", ".join(gone))
+            _LOG.warning("segments that are not configured any more are given up with their windows", extra=said)
         for label, part in self._parts.items():
             if label in parts.names:
                 own = parts.member(label)
                 part.windows.restore(own.tree("windows"))
                 part.detector.restore(own.tree("detector"))
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Labels of all segments."""
+        return list(self._parts)
+
+    def _say_unknown(self, baseline: Baseline, config: ModelConfig) -> None:
+        """Say of which references and segments nothing can be said."""
+        for each in shortcomings(baseline, config.baseline):
+            _LOG.warning("%s", each, extra=fields(model=self._key.model, version=self._key.version))
+        missing = [name for name in config.segments if not values_of(baseline.segments, name)]
+        if missing:
+            _LOG.warning(
+                "the model's baseline (%s) has no segments by %s: nothing is said of them (no_baseline). Build one: "
+                "driftmeter baseline build --from-archive MODEL --segment %s",
+                baseline.name, ", ".join(missing), missing[0],
+                extra=fields(model=self._key.model, version=self._key.version),
+            )  # fmt: skip
 
     def _calibrations(self, label: str) -> dict[Comparison, Calibration]:
         """Those of one segment; of one without a baseline the model's, which are never asked."""
@@ -216,10 +257,16 @@ class SegmentedWindows:
                 yield label_of(name, value)
 
     def _cut(self, batch: Predictions) -> Iterator[tuple[str, Predictions]]:
-        """Labels and rows of the segments that a batch has rows of."""
+        """Labels and rows of the segments that a batch has rows of, with no more than is counted of them.
+
+        Without keys no samples are taken, of which nothing is said.
+        """
+        whole = batch.rows
+        counted = [*_COUNTED, *filter(is_scored_field, whole.schema.names)]
+        batch = Predictions(batch.key, whole.select(counted), batch.mismatches)
         for name, values in self._columns.items():
-            position = batch.rows.schema.get_field_index(Column(Role.SEGMENT, name).field)
-            column = batch.rows.column(position) if position >= 0 else None
+            position = whole.schema.get_field_index(Column(Role.SEGMENT, name).field)
+            column = whole.column(position) if position >= 0 else None
             places = _places(column, values, batch.rows.num_rows)
             counts = np.bincount(places, minlength=len(values) + 1)
             ordered = batch if counts.max() == len(places) else _ordered(batch, np.argsort(places, kind="stable"))

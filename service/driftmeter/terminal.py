@@ -1,23 +1,28 @@
 """Findings, baselines and progress as a person in a terminal reads them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
 import polars as pl
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from driftmeter.analyze import Analysis
 from driftmeter.calibrate import Budget
 from driftmeter.detect.judge import Calibration
 from driftmeter.methods import DECIDING
+from driftmeter.methods.sampled import SAMPLED
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.bins import NumericBins
+from driftmeter.model.columns import Role
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 16
+_NAME_WIDTH = 12  # Of the name of a column, at least: what is long is folded.
 _REASONS = {
     # Why a column-window has no verdict, for people.
     "insufficient": "too few rows in the window",
@@ -25,6 +30,7 @@ _REASONS = {
     "provisional": "the baseline is provisional",
     "no_timestamps": "the reference has no timestamps",
     "too_few_chunks": "the reference holds fewer than 20 windows of this length",
+    "not_compared": "the reference's windows were not compared in this way",
     "no_weekly_cycle": "the reference covers less than a week",
     "uncalibrated": "the reference is too short for so few false alarms a week",
     "maintenance": "the window lies in a maintenance",
@@ -40,12 +46,86 @@ def sparkline(values: Iterable[float | None], top: float = 1.0, width: int = _SP
     return "".join(" " if v is None else _BARS[min(last, max(0, round(v / top * last)))] for v in picked)
 
 
+def analysis_table(analysis: Analysis, shown: str) -> RenderableType:
+    """One of the results of `analyze`, by its name in `Analysis`."""
+    columns: tuple[str, ...]
+    match shown:
+        case "findings":
+            sampled = analysis.findings.filter(pl.col("method").is_in(list(SAMPLED)))
+            by_length = analysis.findings.partition_by("segment", "window", maintain_order=True)
+            tables = [findings_table(each) for each in by_length]
+            for table, each in zip(tables, by_length, strict=True):
+                if len(by_length) > 1:
+                    segment = each["segment"][0]
+                    table.title = f"{table.title}, windows of {each['window'][0]}{f', {segment}' if segment else ''}"
+            return Group(*tables, *([] if sampled.is_empty() else [_sampled_table(sampled)]))
+        case "verdicts":
+            columns = (
+                "segment", "window", "window_index", "window_end", "detected", "drifted_features",
+                "drifted_features_ratio", "level",
+            )  # fmt: skip
+            return _frame_table(analysis.verdicts, columns, "The model, by window")
+        case "quality":
+            columns = (
+                "window", "window_end", "column", "rows", "missing", "type_mismatch", "non_finite", "out_of_range",
+                "unseen", "mean", "stddev", "min", "max", "freshness_seconds", "duplicates",
+            )  # fmt: skip
+            return _frame_table(analysis.quality, columns, "Values of each column, and of whole rows, by window")
+        case _:
+            columns = ("window", "window_start", "row", "time", "score", "limit", "anomalous")
+            return _frame_table(analysis.anomalies, columns, "The oddest rows of each window; rows are numbered from 0")
+
+
+def _frame_table(frame: pl.DataFrame, columns: Sequence[str], title: str) -> Table:
+    """Some columns of a frame; those without anything to say, and the window where it is one, are left out."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    shown = [frame[name] for name in columns if name in frame.columns and _tells(frame[name])]
+    for each in shown:
+        table.add_column(
+            each.name.replace("_", " "), justify="right" if each.dtype.is_numeric() else "left",
+            min_width=_NAME_WIDTH if each.name == "column" else None, overflow="fold",
+        )  # fmt: skip
+    for row in zip(*shown, strict=True):
+        table.add_row(*map(_cell, row))
+    return table
+
+
+def _tells(values: pl.Series) -> bool:
+    if values.name == "window":
+        return values.n_unique() > 1
+    return not (values.drop_nulls() == 0).all() if values.dtype.is_integer() else values.null_count() < len(values)
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, datetime):
+        return Text(f"{value:%Y-%m-%d %H:%M}")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no", style="red" if value else "")
+    return Text("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def _sampled_table(sampled: pl.DataFrame) -> Table:
+    """One line a method and window length: what it says of all columns together."""
+    table = Table(title="All columns together, on a sample of each window's rows", title_justify="left",
+                  box=box.SIMPLE_HEAD)  # fmt: skip
+    for name in ("method", "window"):
+        table.add_column(name, no_wrap=True)
+    for name in ("latest", "usual", "p", "least p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for (method, window), part in sampled.group_by("method", "window", maintain_order=True):
+        last = part.row(-1, named=True)
+        numbers = (last["value"], last["noise_floor"], last["pvalue"], part["pvalue"].min())
+        table.add_row(str(method), str(window), *map(_number, numbers))
+    table.caption = "usual: of blocks of the reference's own rows. p: how often these say as much without drift."
+    table.caption_justify = "left"
+    return table
+
+
 def findings_table(findings: pl.DataFrame) -> Table:
-    """One line a column: what the deciding method says over all windows."""
+    """One line a column: what the deciding method says over all windows, which are of one length."""
     method = DECIDING.replace("_", "-").title()
     table = Table(title=f"Drift against the reference: {method} distance", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("column", overflow="fold")
-    table.add_column("role", no_wrap=True)
     for name in ("windows", "rows", "latest", "noise", "largest"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("scores (0 to 1)", no_wrap=True)
@@ -54,8 +134,7 @@ def findings_table(findings: pl.DataFrame) -> Table:
     for (column, role), part in deciding.group_by("column", "role", maintain_order=True):
         judged, drifted = part["detected"].count(), int(part["detected"].sum() or 0)
         table.add_row(
-            Text(str(column)),
-            str(role),
+            Text(str(column) if role == Role.FEATURE else f"{column} ({role})"),
             str(part.height),
             f"{part['rows'].sum():,}",
             _number(part["value"][-1]),
@@ -184,6 +263,12 @@ def progress_bar(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def steps(progress: Progress, said: str) -> Callable[[int, int], None]:
+    """A further bar that is told how many steps are done and how many there are."""
+    task = progress.add_task(said, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def checkup_table(found: Iterable[tuple[str, str, str, str]]) -> Table:

@@ -13,13 +13,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from driftmeter.baseline.embeddings import frames_of
+from driftmeter.baseline.derivation import Derivation
 from driftmeter.baseline.file import baseline_from_bytes, baseline_to_bytes, hashed
 from driftmeter.baseline.fitting import words
 from driftmeter.baseline.learning import Learning
-from driftmeter.baseline.texts import vocabularies_of
 from driftmeter.config import Config
 from driftmeter.detect.detector import Detector, Evaluation
+from driftmeter.detect.preparing import Preparation
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.blobs import Blobs
 from driftmeter.model.bundle import Tree
@@ -31,8 +31,6 @@ from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_duration_ns
 from driftmeter.references import references_of
 from driftmeter.segmented import SegmentedWindows
-from driftmeter.summary.embeddings import Frame, with_measured
-from driftmeter.summary.texts import Vocabulary, with_derived
 from driftmeter.telemetry.logs import fields
 from driftmeter.telemetry.outcomes import GivenUpReason
 from driftmeter.window.batch import event_times_ns, keep_from
@@ -83,22 +81,18 @@ class _Scored:
     schema: pa.Schema | None = None  # Of the last batch.
 
     @cached_property
-    def vocabularies(self) -> dict[str, Vocabulary]:
-        """Words of the baseline, by the field of the texts."""
-        return vocabularies_of(self.baseline)
+    def learned(self) -> bytes | None:
+        """A learned baseline as it is kept in state; None for one from a file."""
+        return baseline_to_bytes(self.baseline) if self.baseline.name == "learned" else None
 
     @cached_property
-    def frames(self) -> dict[str, Frame]:
-        """How the baseline looks at vectors, by the field of the embeddings."""
-        return frames_of(self.baseline)
+    def derivation(self) -> Derivation:
+        """How texts and vectors are looked at."""
+        return Derivation.of(self.baseline)
 
     def with_numbers(self, batch: Predictions) -> Predictions:
         """The batch with columns of numbers in the place of its columns of texts and of embeddings."""
-        if self.vocabularies:
-            batch = Predictions(batch.key, *with_derived(batch.rows, batch.mismatches, self.vocabularies))
-        if self.frames:
-            batch = Predictions(batch.key, *with_measured(batch.rows, batch.mismatches, self.frames))
-        return batch
+        return Predictions(batch.key, *self.derivation.numbers(batch.rows, batch.mismatches))
 
 
 class WatchedModel:
@@ -156,6 +150,22 @@ class WatchedModel:
     def is_provisional(self) -> bool:
         """Whether its baseline is learned and carries no verdict yet."""
         return self._scored is not None and self._scored.baseline.is_provisional
+
+    def share_of(self, segment: str) -> float:
+        """Part of the model's series that a window of a segment, or with an empty label of the model, may have.
+
+        All window lengths have equal parts; where there are segments, these share one half.
+        """
+        lengths = len(self._config.window.lengths)
+        segments = len(self._scored.segments.labels) if self._scored else 0
+        if not segments:
+            return 1 / lengths
+        return 0.5 / lengths / (segments if segment else 1)
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What judging its windows takes beforehand; None while it has no baseline."""
+        return self._scored.segments.preparation if self._scored else None
 
     @property
     def seen(self) -> SeenSpans:
@@ -232,7 +242,7 @@ class WatchedModel:
         Windows that are open go on when the bins are the same; what was said before of those that are over stays.
 
         Returns:
-            How many windows are given up, since their rows were counted in other bins.
+            How many windows are given up, since their rows were counted in other bins, or in segments that are gone.
         """
         assert self._scored is not None  # noqa: S101 - else there is nothing to change.
         before = self._scored
@@ -241,8 +251,7 @@ class WatchedModel:
             self._scored.detector.restore(before.detector.state())
             before.segments.count(before.windows)
             self._scored.segments.keep_pace(before.windows)
-            self._scored.segments.go_on_from(before.segments)
-            return 0
+            return self._scored.segments.go_on_from(before.segments)
         self._forget()  # As in `take_baseline`.
         self._scored = self._score_with(baseline)
         given_up = before.windows.unfinished
@@ -315,7 +324,7 @@ class WatchedModel:
                 "fingerprint": self.fingerprint,
                 "unfinished": scored.windows.unfinished,
                 "lengths": list[Tree](self._config.window.lengths),
-                "learned": baseline_to_bytes(scored.baseline) if scored.baseline.name == "learned" else None,
+                "learned": scored.learned,
                 "windows": scored.windows.state(),
                 "detector": scored.detector.state(),
                 "segments": scored.segments.state(),

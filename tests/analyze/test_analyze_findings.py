@@ -12,6 +12,7 @@ from driftmeter.detect.detector import Detector
 from driftmeter.detect.reference import FixedReference
 from driftmeter.errors import BaselineError
 from driftmeter.methods import DECIDING
+from driftmeter.methods.ratios import RATIOS
 from driftmeter.methods.sequential import SEQUENTIAL
 from driftmeter.model.counts import Counts
 from driftmeter.model.findings import FINDINGS_SCHEMA
@@ -36,7 +37,7 @@ def rows_of(seed: int, rows: int, first_ns: int = 0, step_ns: int = HOUR_NS, tim
 
 def run(reference: Dataset, current: Dataset, window: str) -> pl.DataFrame:
     """Findings under the default configuration."""
-    return analyze(reference, current, parse_window(window), CONFIG)
+    return analyze(reference, current, [parse_window(window)], CONFIG).findings
 
 
 def test_findings_are_ordered_by_column_method_and_window() -> None:
@@ -57,7 +58,7 @@ def test_names_not_given_are_null() -> None:
     findings = run(reference, current, "100rows")
     for name in ("model", "version", "stage", "segment"):
         assert findings[name].null_count() == findings.height
-    named = analyze(reference, current, parse_window("100rows"), CONFIG, "price", "3")
+    named = analyze(reference, current, [parse_window("100rows")], CONFIG, "price", "3").findings
     assert named.select("model", "version").unique().rows() == [("price", "3")]
     assert named["stage"].null_count() == named.height
 
@@ -117,8 +118,8 @@ def test_many_windows_are_evaluated_in_blocks_without_difference() -> None:
     window = parse_window("1rows")
     reported: list[tuple[int, int]] = []
     findings = analyze(
-        reference, current, window, CONFIG, on_windows=lambda done, total: reported.append((done, total))
-    )
+        reference, current, [window], CONFIG, on_windows=lambda done, total: reported.append((done, total))
+    ).findings
     assert len(reported) > 1
     assert reported[-1] == (6_000, 6_000)
     baseline = build_baseline(reference, "", "", [window])
@@ -138,7 +139,8 @@ def test_reference_compared_with_itself_is_at_zero() -> None:
     reference = rows_of(0, 500)
     findings = run(reference, reference, "500rows")
     remembering = pl.col("method").is_in(list(SEQUENTIAL))
-    distances = findings.filter(pl.col("method") != "chi_square", pl.col("column") != "", ~remembering)
+    described = pl.col("method").is_in([key for key, spec in RATIOS.items() if spec.of_chunks])
+    distances = findings.filter(pl.col("method") != "chi_square", pl.col("column") != "", ~remembering, ~described)
     assert distances["value"].to_list() == pytest.approx([0] * distances.height, abs=1e-9)
     assert distances["effect"].to_list() == pytest.approx([0] * distances.height, abs=1e-9)
 

@@ -37,7 +37,7 @@ def car_loan() -> pl.DataFrame:
     options = ColumnOptions.of("timestamp", ["y_pred"], ["y_pred_proba"], ["repaid"], ["id"])
     paths = [[ORACLES / f"synthetic_car_loan_{part}.parquet"] for part in ("reference", "analysis")]
     reference, current = read_datasets(paths, options)
-    return analyze(reference, current, parse_window("5000rows"), DetectConfig())
+    return analyze(reference, current, [parse_window("5000rows")], DetectConfig()).findings
 
 
 @pytest.mark.parametrize(("column", "theirs"), [(c, m) for c, methods in PUBLISHED.items() for m in methods])
@@ -73,7 +73,7 @@ def flights() -> pl.DataFrame:
     known = pl.col("scheduled") < pl.datetime(2013, 3, 1, time_zone="UTC")
     options = ColumnOptions("scheduled")
     before, after = (to_dataset(rows.filter(part), options, "flights") for part in (known, ~known))
-    findings = analyze(before, after, parse_window("24h"), DetectConfig()).filter(method=DECIDING)
+    findings = analyze(before, after, [parse_window("24h")], DetectConfig()).findings.filter(method=DECIDING)
     return findings.with_columns(month=pl.col("window_start").dt.month(), year=pl.col("window_start").dt.year())
 
 

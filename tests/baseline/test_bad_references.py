@@ -1,5 +1,6 @@
 """Reference data as it should not be: each case ends with a message that says what to do, or in a documented way."""
 
+import gzip
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def test_thousands_of_columns(tmp_path: Path) -> None:
     frame = pl.DataFrame({f"x{number}": random.random(12) for number in range(2_000)})
     path = tmp_path / "wide.parquet"
     frame.write_parquet(path)
-    built = build_baseline(read_dataset(path, ColumnOptions()), "m", "", [], noise_draws=2)
+    built = build_baseline(read_dataset(path, ColumnOptions()), "m", "", [])
     write_baseline(built, tmp_path / "b.parquet")
     assert len(read_baseline(tmp_path / "b.parquet").columns) == 2_000
 
@@ -165,3 +166,13 @@ def test_two_columns_of_one_name(tmp_path: Path) -> None:
     options = ColumnOptions.of(predictions=["x=y", "x_duplicated_0=y"])
     with pytest.raises(BaselineError):
         read_dataset(path, options)
+
+
+@pytest.mark.parametrize(("ending", "separator"), [("csv", ","), ("tsv", "\t"), ("csv.gz", ",")])
+def test_two_columns_of_one_name_in_a_header(tmp_path: Path, ending: str, separator: str) -> None:
+    """A CSV file with a name twice is refused, and not read with a name that nobody gave."""
+    text = "\n".join(separator.join(each) for each in (("x", "y", "x"), ("1", "2", "3"))).encode()
+    path = tmp_path / f"rows.{ending}"
+    path.write_bytes(gzip.compress(text) if ending.endswith("gz") else text)
+    with pytest.raises(BaselineError, match="two columns are called 'x'"):
+        read_dataset(path, ColumnOptions())

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from driftmeter.baseline.build import build_baseline
-from driftmeter.baseline.chunks import cut_rows
+from driftmeter.baseline.chunks import Following, cut_rows
 from driftmeter.baseline.comparisons import SeasonTables, against_rolling
 from driftmeter.baseline.data import Dataset
 from driftmeter.baseline.file import read_baseline, write_baseline
@@ -54,7 +54,8 @@ def test_chunks_and_windows_are_compared_with_the_same_days(length: str) -> None
     span_ns = 14 * 6 * HOUR_NS if length == "6h" else 14 * DAY_NS  # Pieces are single windows then.
     counts = Counts.zeros(ONE_COLUMN, cut.chunks)
     fold(ONE_COLUMN, data.rows, timeline.slots(window, 0, len(times)), counts)
-    found, against = against_rolling(span_ns)(cut, counts.bins.astype(np.float64))
+    found = against_rolling(span_ns)(cut, np.empty((0, 0)))
+    assert isinstance(found, Following)
     reference = RollingReference("rolling", ONE_COLUMN, span_ns)
     compared = 0
     for number, start_ns in enumerate(cut.starts_ns.tolist()):
@@ -62,9 +63,10 @@ def test_chunks_and_windows_are_compared_with_the_same_days(length: str) -> None
         live = WindowCounts(window, number, start_ns, start_ns + window.length_ns, 0, own)
         expected = reference.expect(live, own)
         reference.observe(live, own, drifted=False)
-        assert (expected is None) == (against[number] < 0)
+        assert (expected is None) == (not found.there[number])
         if expected is not None:
-            np.testing.assert_array_equal(expected.counts, found[against[number]])
+            days = counts.bins[found.first[number] : found.last[number]]
+            np.testing.assert_array_equal(expected.counts, days.sum(axis=0))
             compared += 1
     assert compared > cut.chunks // 2
 
@@ -74,8 +76,9 @@ def test_chunks_without_times_are_compared_with_nothing() -> None:
     window, data = parse_window("10rows"), dataset({"x": np.arange(100.0)})
     cut = cut_rows(window, Timeline(data, [window]), 100)
     assert cut is not None
-    _, against = against_rolling(DAY_NS)(cut, np.ones((11, 6)))
-    assert (against == -1).all()
+    found = against_rolling(DAY_NS)(cut, np.empty((0, 0)))
+    assert isinstance(found, Following)
+    assert not found.there.any()
 
 
 @pytest.mark.parametrize("length", ["1h", "24h", "37rows"])
@@ -89,12 +92,16 @@ def test_chunks_are_compared_with_their_hours_outside_their_block(length: str) -
     cut = cut_rows(window, timeline, len(times))
     assert cut is not None
     (column,) = build_baseline(data, "m", "", []).columns
-    hours = SeasonTables(data, timeline, {window: cut}).counting(column)
+    hours = SeasonTables(data, timeline, {window: cut}, "UTC").counting(column)
     for first in range(0, len(times), 300):
         hours.add(data.rows.slice(first, 300), first)
     layout = Layout((column.column,), (column.bins,), np.zeros(1))
     expectation = hours.expectations()[window][Comparison.SEASONAL]
-    found, against = expectation(cut, np.zeros((cut.chunks + 1, layout.size)))
+    expected_by_hour = expectation(cut, np.empty((0, 0)))
+    assert not isinstance(expected_by_hour, Following)
+    parts = list(expected_by_hour)
+    found = np.concatenate([part.expected for part in parts])
+    against = np.concatenate([part.against + part.first for part in parts])
     alone = Counts.zeros(layout, len(times))
     fold(layout, data.rows, np.arange(len(times), dtype=np.int32), alone)
     slots = timeline.slots(window, 0, len(times))
@@ -133,10 +140,10 @@ def test_seasonal_baselines_hold_their_hours(tmp_path: Path) -> None:
     }
     windows = [parse_window("24h"), parse_window("100rows")]
     data = dataset(frame, "time")
-    built = build_baseline(data, "m", "", windows, seasonal=True)
+    built = build_baseline(data, "m", "", windows, season_zone="UTC")
     assert built.hours is not None
     assert int(built.hours.sum()) == len(times)
-    assert built.layout.by_hour
+    assert built.layout.zone == "UTC"
     write_baseline(built, tmp_path / "b.parquet")
     read = read_baseline(tmp_path / "b.parquet")
     assert read.hours is not None
@@ -159,4 +166,4 @@ def test_seasonal_baselines_hold_their_hours(tmp_path: Path) -> None:
 def test_seasons_need_times() -> None:
     """Without timestamps there are no hours: the message says what to do."""
     with pytest.raises(BaselineError, match="--timestamp"):
-        build_baseline(dataset({"x": np.arange(100.0)}), "m", "", [], seasonal=True)
+        build_baseline(dataset({"x": np.arange(100.0)}), "m", "", [], season_zone="UTC")

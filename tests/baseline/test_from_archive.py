@@ -49,9 +49,9 @@ def test_the_archives_rows_are_those_of_a_file(tmp_path: Path) -> None:
     some = [value if number % 9 else None for number, value in enumerate(x.tolist())]
     _archive(tmp_path, times.tolist(), {"x": some, "c": c.tolist()})
     windows = [parse_window("1h"), parse_window("100rows")]
-    found = build_baseline(_everything(tmp_path), "prices", "3", windows, seasonal=True)
+    found = build_baseline(_everything(tmp_path), "prices", "3", windows, season_zone="UTC")
     frame = {"time": pl.from_epoch(pl.Series(times), "ns"), "c": c.tolist(), "x": some}
-    expected = build_baseline(dataset(frame, "time"), "prices", "3", windows, seasonal=True)
+    expected = build_baseline(dataset(frame, "time"), "prices", "3", windows, season_zone="UTC")
     assert hashed(found).content_hash == hashed(expected).content_hash
 
 

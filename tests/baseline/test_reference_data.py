@@ -161,7 +161,7 @@ def test_columns_that_cannot_be_used_are_named_with_the_reason() -> None:
     empty = pl.Series([None], dtype=pl.Float64)
     frame = pl.DataFrame({"x": [1.0], "list": [[1]], "when": [NOON], "none": [None], "empty": empty})
     assert to_dataset(frame, ColumnOptions(), "rows").skipped == {
-        "list": "values of type List(Int64) are neither numbers nor categories",
+        "list": "it holds lists of numbers: mark it with --embedding to compare them as vectors",
         "when": "values of type Datetime(time_unit='us', time_zone='UTC') are neither numbers nor categories",
         "none": "all its values are missing",
         "empty": "all its values are missing",

@@ -77,7 +77,7 @@ def test_a_baseline_is_the_same_however_its_rows_are_read(tmp_path: Path, *, in_
     assert isinstance(streamed, RowFiles)
     assert held.columns == streamed.columns
     assert (held.kinds, held.integers, held.skipped) == (streamed.kinds, streamed.integers, streamed.skipped)
-    built = [build_baseline(data, "m", "1", windows, noise_draws=4) for data in (held, streamed)]
+    built = [build_baseline(data, "m", "1", windows) for data in (held, streamed)]
     assert baseline_to_bytes(built[0]) == baseline_to_bytes(built[1])
     assert built[0].skipped == {"nothing": "all its values are missing"}
     assert set(built[0].chunks) == {"1h", "24h", "500rows", "7m"}
@@ -93,10 +93,10 @@ def test_findings_are_the_same_however_rows_are_read(
     write_parts(rows_of(2, in_order=in_order), tmp_path / "current")
     found = []
     for cells_max, held_cells_max in ((10**9, 10**9), (20_000, 0)):
-        monkeypatch.setattr("driftmeter.analyze._CELLS_MAX", cells_max)
-        monkeypatch.setattr("driftmeter.analyze._BLOCK_ROWS", 2**16 if held_cells_max else 512)
+        monkeypatch.setattr("driftmeter.baseline.file_windows.CELLS_MAX", cells_max)
+        monkeypatch.setattr("driftmeter.baseline.timeline._BLOCK_ROWS", 2**16 if held_cells_max else 512)
         before, now = read_datasets([[tmp_path / "reference"], [tmp_path / "current"]], OPTIONS, held_cells_max)
-        found.append(analyze(before, now, parse_window(window), DetectConfig()))
+        found.append(analyze(before, now, [parse_window(window)], DetectConfig()).findings)
     assert_frame_equal(found[0], found[1], check_exact=True)
     assert found[0]["window_index"].n_unique() == (30 if window == "24h" else 9)
 
@@ -186,7 +186,7 @@ def test_a_column_that_names_rows_is_left_out(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("driftmeter.baseline.build._NAMES_WAITING_MAX", 100)
     frame = pl.DataFrame({"id": [f"row {i}" for i in range(2_000)], "few": [str(i % 300) for i in range(2_000)]})
     frame.write_parquet(tmp_path / "rows.parquet", row_group_size=400)
-    built = build_baseline(read_datasets([[tmp_path]], ColumnOptions(), 0)[0], "m", "", [], noise_draws=4)
+    built = build_baseline(read_datasets([[tmp_path]], ColumnOptions(), 0)[0], "m", "", [])
     assert [each.column.name for each in built.columns] == ["few"]
     assert "more than 500 different values" in built.skipped["id"]
     assert built.columns[0].counts.sum() == 2_000

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from driftmeter.baseline.build import build_baseline
+from driftmeter.baseline.config import BaselineConfig
 from driftmeter.baseline.file import read_baseline, write_baseline
-from driftmeter.calibrate import budgets, calibrated, check_detect, detectable, windows_of
+from driftmeter.calibrate import budgets, calibrated, calibrated_for, check_detect, detectable, windows_of
 from driftmeter.detect.config import DetectConfig
 from driftmeter.detect.detector import Detector
 from driftmeter.detect.judge import calibration_of
@@ -22,7 +23,10 @@ from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.counts import Counts
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import parse_window
+from driftmeter.overrides import ModelConfig
+from driftmeter.references import comparable
 from driftmeter.summary.fold import fold
+from driftmeter.window.config import WindowConfig
 from rows import DAY_NS, HOUR_NS, KEY, dataset, predictions
 
 HOUR = parse_window("1h")
@@ -40,7 +44,7 @@ def baseline(weeks: float = 4, rows: int = 150) -> Baseline:
     colors[random.random(len(hours)) < 0.02] = None
     stamps = pl.Series(hours * HOUR_NS + 1).cast(pl.Datetime("ns"))
     data = dataset({**columns, "t": stamps, "color": colors.tolist()}, "t")
-    return build_baseline(data, "price", "3", [HOUR], noise_draws=32)
+    return build_baseline(data, "price", "3", [HOUR])
 
 
 def test_budgets_rise_with_what_is_asked() -> None:
@@ -190,7 +194,9 @@ def test_weightless_columns_have_no_say() -> None:
         update={"features": DetectConfig.model_validate({"features": {"x*": {"weight": 0}}}).features}
     )
     calibration = calibration_of(baseline(), Comparison.REST, config)
-    assert calibration.units.weights.tolist() == [0, 0, 0, 1, 0]
+    units = calibration.units
+    assert units.weights.tolist()[:-1] == [0, 0, 0, 1]
+    assert set(units.column[units.counts].tolist()) == {3}
     anchor = baseline()
     counts = Counts.zeros(anchor.layout, 3)
     batch = predictions(np.zeros(450, np.int64), {"x0": np.full(450, 9.0), "color": ["red", "green", "blue"] * 150})
@@ -224,3 +230,39 @@ def test_windows_are_those_named_or_those_of_the_file() -> None:
     """By default all lengths that the baseline has chunks of."""
     assert windows_of(baseline(), None) == [HOUR]
     assert windows_of(baseline(), ["24h"])[0].length_ns == DAY_NS
+
+
+@pytest.mark.parametrize("window", ["2h", "24h", "24h every 6h"])
+def test_windows_that_borrow_are_judged_by_the_level_of_what_they_borrow_from(window: str) -> None:
+    """Without chunks of that length there is nothing else to replay; a level without a replay would mean nothing."""
+    anchor, borrowing = baseline(), parse_window(window)
+    own, others = (calibration_of(anchor, Comparison.REST, EVERYTHING, [each]) for each in (HOUR, borrowing))
+    assert set(others.nulls_of(borrowing).source) == {"borrowed"}
+    assert (others.level_of(borrowing), others.settings) == (own.level, own.settings)
+    assert own.level < 0.1
+
+
+def test_few_chunks_of_a_length_are_no_replay() -> None:
+    """Ten days are too few to judge days by: hours are replayed, from which they borrow."""
+    days = np.repeat(np.arange(240), 50)
+    stamps = pl.Series(days * HOUR_NS + 1).cast(pl.Datetime("ns"))
+    data = dataset({"x": np.random.default_rng(2).normal(size=len(days)), "t": stamps}, "t")
+    anchor = build_baseline(data, "price", "3", [HOUR, parse_window("24h")])
+    config = EVERYTHING.model_copy(update={"min_rows": 20})
+    own, day = (calibration_of(anchor, Comparison.REST, config, [parse_window(each)]) for each in ("1h", "24h"))
+    assert len(day.replay().model) == 240
+    assert day.level == own.level < 0.1
+
+
+def test_a_level_without_a_replay_is_none_and_is_not_taken_for_another() -> None:
+    """Of a rolling span that the baseline was not built for nothing is known; what is kept says nothing of its own."""
+    anchor = baseline()
+    references = BaselineConfig.model_validate({"references": ["file", {"rolling": "2d"}]})
+    two = ModelConfig(WindowConfig.model_validate({"lengths": ["1h"]}), references, EVERYTHING)
+    kept, _ = calibrated_for(anchor, two)
+    seven, other = (calibration_of(each, Comparison.ROLLING, two.detect, [HOUR])
+                    for each in (kept, comparable(kept, two.baseline)))  # fmt: skip
+    assert np.isnan(other.level)
+    assert seven.settings != other.settings
+    assert not seven.knows_level
+    assert seven.level < 0.5

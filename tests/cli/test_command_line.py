@@ -17,6 +17,7 @@ from driftmeter import __version__
 from driftmeter.baseline.file import read_baseline
 from driftmeter.detect.units import DECIDING_KEYS, KEYS
 from driftmeter.methods import DECIDING
+from driftmeter.methods.sampled import SAMPLED
 from driftmeter.model.findings import FINDINGS_SCHEMA
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -126,6 +127,69 @@ def test_table_shows_columns_by_their_own_names(run: Run, files: tuple[Path, Pat
     lines = ran.out.splitlines()
     assert any("size[cm]" in line and "4 of 5" in line for line in lines)
     assert any("[/red]" in line and "0 of 5" in line for line in lines)
+
+
+def test_several_windows_that_overlap(run: Run, files: tuple[Path, Path]) -> None:
+    """Each length has its findings; in the table each has lines of its own under its name."""
+    reference, current = files
+    windows = ("--window", "24h", "--window", "48h every 24h", "--window", "300rows")
+    base = ("analyze", "--reference", reference, "--current", current, *COLUMNS, *windows)
+    findings = [each for each in json.loads(run(*base, "--format", "json").out) if each["method"] == DECIDING]
+    sizes = {
+        window: [each["rows"] for each in findings if (each["window"], each["column"]) == (window, "yes")]
+        for window in ("24h", "48h every 24h", "300rows")
+    }
+    assert sizes == {
+        "24h": [200] * 5,
+        "48h every 24h": [200, 400, 400, 400, 400],
+        "300rows": [300, 300, 300, 100],
+    }
+    table = run(*base).out
+    assert [window for window in sizes if f"windows of {window}" in table] == list(sizes)
+
+
+@pytest.mark.parametrize("show", ["findings", "verdicts", "quality", "anomalies"])
+def test_whole_rows_and_all_that_can_be_shown(run: Run, files: tuple[Path, Path], show: str) -> None:
+    """As a table for people and as JSON, with what whole rows say."""
+    reference, current = files
+    base = ("analyze", "--reference", reference, "--current", current, "--window", "24h", *COLUMNS, "--whole-rows")
+    rows = json.loads(run(*base, "--show", show, "--format", "json").out)
+    table = run(*base, "--show", show).out
+    match show:
+        case "findings":
+            assert {each["method"] for each in rows} == {*KEYS, *SAMPLED}
+            assert "domain_classifier" in table
+        case "verdicts":
+            assert [each["detected"] for each in rows] == [False, True, True, True, True]
+            assert table.count("yes") == 4
+        case "quality":
+            assert [each["duplicates"] for each in rows if each["role"] == "model"] == [0] * 5
+            assert "size[cm]" in table
+        case _:
+            assert len(rows) == 5 * 20
+            assert [each["row"] // 200 for each in rows] == [day for day in range(5) for _ in range(20)]
+            assert "anomalous" in table
+
+
+def test_what_cannot_be_shown_is_refused(run: Run, files: tuple[Path, Path]) -> None:
+    """A name that is none, and rows that nobody looked at."""
+    base = ("analyze", "--reference", files[0], "--current", files[1])
+    ran = run(*base, "--show", "everything")
+    assert (ran.code, "--show everything: must be findings, verdicts, quality or anomalies" in ran.err) == (2, True)
+    ran = run(*base, "--show", "anomalies")
+    assert (ran.code, "--show anomalies: needs --whole-rows" in ran.err) == (2, True)
+
+
+def test_marks_that_fit_no_column_are_refused(run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Misspelt names of texts and embeddings: the message names the columns that there are."""
+    for option in ("--text", "--embedding"):
+        for command in (
+            ("analyze", "--reference", files[0], "--current", files[1]),
+            ("baseline", "build", "--data", files[0], "--model", "m", "--out", tmp_path / "b.parquet"),
+        ):
+            ran = run(*command, *COLUMNS, option, "nothing*")
+            assert ran.code == 2
+            assert f"no column fits {option} 'nothing*'; there are" in ran.err
 
 
 def test_parquet_is_written_to_a_pipe(files: tuple[Path, Path]) -> None:
@@ -240,6 +304,18 @@ def test_baseline_options_reach_the_file(run: Run, files: tuple[Path, Path], tmp
     ]  # fmt: skip
 
 
+def test_hours_of_the_week_go_by_a_time_zone(run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The zone is in the file; a wrong one, and one without --seasonal, is code 2 and says what to do."""
+    out = tmp_path / "b.parquet"
+    build = ("baseline", "build", "--data", files[0], "--model", "m", "--out", out, *COLUMNS)
+    assert run(*build, "--seasonal", "hour-of-week", "--time-zone", "Asia/Tokyo").code == 0
+    assert read_baseline(out).zone == "Asia/Tokyo"
+    ran = run(*build, "--seasonal", "hour-of-week", "--time-zone", "Tokyo")
+    assert (ran.code, "'Tokyo': there is none of this name" in ran.err) == (2, True)
+    ran = run(*build, "--time-zone", "Asia/Tokyo")
+    assert (ran.code, "add that" in ran.err) == (2, True)
+
+
 def test_baseline_without_times_says_what_is_missing(run: Run, tmp_path: Path) -> None:
     """A baseline that can calibrate nothing by time says so; columns that were left out are named."""
     data, out = tmp_path / "rows.parquet", tmp_path / "b.parquet"
@@ -285,8 +361,19 @@ def test_baseline_is_calibrated(run: Run, files: tuple[Path, Path], tmp_path: Pa
     """Budgets with their levels, the smallest drift of each column, the level kept in the file; or what is wrong."""
     reference, _ = files
     out = tmp_path / "b.parquet"
-    assert run("baseline", "build", "--data", reference, "--model", "m", "--out", out, *COLUMNS).code == 0
+    build = ("baseline", "build", "--data", reference, "--model", "m", "--out", out, *COLUMNS)
+    assert run(*build).code == 0
     before = read_baseline(out)
+    assert len(before.levels) == 1
+    config = tmp_path / "driftmeter.yaml"
+    config.write_text("baseline: {references: [file, previous]}\nwindow: {lengths: [24h]}\n")
+    assert run(*build, "--config", config).code == 0
+    assert len(read_baseline(out).levels) == 2
+    assert not before.levels.keys() & read_baseline(out).levels.keys()
+    config.write_text("detect: {false_alarms_per_week: 0.1}\n")
+    assert "supports 0.18 false alarms a week or more" in run(*build, "--config", config).err
+    assert run(*build, "--no-calibrate").code == 0
+    assert not read_baseline(out).levels
     ran = run("baseline", "calibrate", out, "--window", "24h", "--false-alarms-per-week", "2")
     assert ran.code == 0
     for text in ("5.7 weeks", "asked per week", "window of 24h", "size[cm]", "[/red]", f"Kept the level in {out}"):
@@ -296,7 +383,6 @@ def test_baseline_is_calibrated(run: Run, files: tuple[Path, Path], tmp_path: Pa
     short = run("baseline", "calibrate", out, "--window", "24h", "--false-alarms-per-week", "0.1")
     assert short.code == 2
     assert "it supports 0.18 or more" in short.err
-    config = tmp_path / "driftmeter.yaml"
     config.write_text(f"baseline: {{files: ['{out}']}}\ndetect: {{false_alarms_per_week: 0.1}}\n")
     checked = run("config", "check", config)
     assert checked.code == 2
@@ -327,6 +413,38 @@ def test_segments_are_built_and_checked(run: Run, tmp_path: Path) -> None:
         config.write_text(f"segments: {mistake}\n")
         assert said in run("config", "check", config).err
     assert "no column named" in run(*build, "--segment", "empty").err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--segment", "v"), "column 'v' cannot be a segment: lists of numbers are no segments"),
+        (("--segment", "v", "--embedding", "v"), "column 'v' cannot be a segment: lists of numbers are no segments"),
+        (("--segment", "d"), "column 'd' cannot be a segment: values of type Date are neither numbers nor categories"),
+        (("--segment", "none"), "column 'none' cannot be a segment: all its values are missing"),
+        (("--segment", "c", "--ignore", "c"), "column 'c' is a segment and to be ignored: take one of these back"),
+    ],
+)
+def test_what_cannot_be_a_segment_is_refused(run: Run, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    """One line that says which column and why, whatever it holds."""
+    rows = {"x": [1.0, 2.0], "c": ["a", "b"], "v": [[1.0], [2.0]], "d": [JANUARY.date()] * 2, "none": [None, None]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "rows.parquet")
+    ran = run(
+        "baseline", "build", "--data", tmp_path / "rows.parquet", "--model", "m", "--out", tmp_path / "b", *options
+    )
+    assert ran.code == 2
+    assert message in ran.err
+
+
+@pytest.mark.parametrize("budget", ["0", "-1", "nan", "inf"])
+def test_a_budget_that_is_none_is_refused(run: Run, files: tuple[Path, Path], tmp_path: Path, budget: str) -> None:
+    """False alarms a week are a number above 0."""
+    baseline = tmp_path / "b.parquet"
+    built = run("baseline", "build", "--data", files[0], "--model", "m", *COLUMNS, "--no-calibrate", "--out", baseline)
+    assert built.code == 0
+    ran = run("baseline", "calibrate", baseline, "--false-alarms-per-week", budget)
+    assert ran.code == 2
+    assert f"--false-alarms-per-week {budget}: must be a number above 0" in ran.err
 
 
 def test_config_schema_is_json(run: Run) -> None:

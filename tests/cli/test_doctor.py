@@ -10,9 +10,13 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from driftmeter.baseline.build import build_baseline
+from driftmeter.baseline.data import ColumnOptions, to_dataset
+from driftmeter.baseline.derived_rows import DerivedRows
 from driftmeter.baseline.file import write_baseline
 from driftmeter.clock import SystemClock
 from driftmeter.config import Config
@@ -182,6 +186,22 @@ def test_live_columns_are_held_against_the_baseline(tmp_path: Path) -> None:
     assert "feature age (numeric there, categorical live)" in unfit.said
     assert found["model other canary"].state is State.PROBLEM
     assert "--from-archive other" in found["model other canary"].to_do
+
+
+def test_texts_and_embeddings_are_held_against_the_baseline_as_they_are_sent(tmp_path: Path) -> None:
+    """Raw columns fit numbers that the baseline has made of them; an embedding that is not marked is a problem."""
+    vectors = pl.Series(np.random.default_rng(1).normal(size=(40, 3)).tolist(), dtype=pl.List(pl.Float64))
+    frame = pl.DataFrame({"vec": vectors, "note": ["a b", "c d"] * 20, "x": np.arange(40.0)})
+    rows = to_dataset(frame, ColumnOptions.of(embeddings=["vec"]), "rows")
+    write_baseline(build_baseline(DerivedRows.of_reference(rows, ["note"]), "m", "", []), tmp_path / "m.parquet")
+    files = {"files": [str(tmp_path / "m.parquet")]}
+    live = {"vec": pa.array([[1.0, 2.0, 3.0], None], pa.list_(pa.float64())), "note": ["a", "b"], "x": [1.0, 2.0]}
+    _archive(tmp_path / "state", ModelKey("m", "", ""), live)
+    found = _look(_config(tmp_path, baseline=files, attributes={"embeddings": ["v*"]}))
+    assert found["model m"].state is State.OK, found["model m"].said
+    found = _look(_config(tmp_path, baseline=files))
+    assert found["baseline"].state is State.PROBLEM
+    assert "attributes.embeddings does not name vec" in found["baseline"].said
 
 
 def test_a_running_service_counts_a_span(tmp_path: Path) -> None:

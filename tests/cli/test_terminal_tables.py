@@ -46,7 +46,7 @@ def test_sparkline_is_thinned_to_its_width() -> None:
 def test_reasons_are_said_in_words() -> None:
     """Where there is no verdict, the table says why."""
     reference, current = dataset({"x": np.arange(300.0)}), dataset({"x": np.arange(50.0)})
-    text = printed(findings_table(analyze(reference, current, parse_window("50rows"), DetectConfig())))
+    text = printed(findings_table(analyze(reference, current, [parse_window("50rows")], DetectConfig()).findings))
     assert "no verdict in 1 column-windows: the reference holds fewer than 20 windows" in text
     assert next(line for line in text.splitlines() if " x " in line).rstrip().endswith("no verdict")
 
@@ -55,7 +55,7 @@ def test_column_without_values_has_a_line() -> None:
     """No score, no noise, no verdict, no crash."""
     reference = dataset({"x": np.arange(300.0), "gone": np.arange(300.0)})
     current = dataset({"x": np.arange(50.0)})
-    text = printed(findings_table(analyze(reference, current, parse_window("50rows"), DetectConfig())))
+    text = printed(findings_table(analyze(reference, current, [parse_window("50rows")], DetectConfig()).findings))
     line = next(line for line in text.splitlines() if "gone" in line)
     assert line.count(" - ") >= 3
 

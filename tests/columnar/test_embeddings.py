@@ -33,7 +33,7 @@ def test_an_embedding_is_one_value_of_a_row() -> None:
     )
     assert (decoded.batch_spans, decoded.accepted) == ((3,), 3)
     (batch,) = decoded.batches
-    assert batch.rows.schema.field("feature.vec").type == pa.list_(pa.float64(), 3)
+    assert batch.rows.schema.field("feature.vec").type == pa.list_(pa.float64())
     assert column(decoded, "feature.vec") == [[1.0, 2.0, 3.5], [-1.0, 0.0, 4.0], None]
     assert column(decoded, "feature.x") == [0.5, None, 7.0]
     assert column(decoded, "feature.c") == ["a", "b", "a"]
@@ -43,13 +43,36 @@ def test_an_embedding_is_one_value_of_a_row() -> None:
     assert not decoded.dropped_values
 
 
-def test_vectors_of_another_length_are_of_the_wrong_type() -> None:
-    """Most have one length; the others, and those with something else than numbers in them, are mismatches."""
-    usual: list[dict[str, Scalar]] = [{"ml.feature.vec": array(float(i), 1.0)} for i in range(3)]
-    decoded = decode(*usual, {"ml.feature.vec": array(1.0, 2.0, 3.0)}, {"ml.feature.vec": array(1.0, "x")})
-    assert column(decoded, "feature.vec") == [[0, 1], [1, 1], [2, 1], None, None]
+def test_vectors_have_the_length_that_they_have() -> None:
+    """Which one is right only a baseline knows; with something else than numbers in it, it is of the wrong type."""
+    decoded = decode(
+        {"ml.feature.vec": array(1.0, 2.0)},
+        {"ml.feature.vec": array(1.0, 2.0, 3.0)},
+        {"ml.feature.vec": array(1.0, "x")},
+        {"ml.feature.vec": array(1.0, None)},
+        {"ml.feature.vec": array(None, 1.0)},
+        {"ml.feature.vec": 7},
+        {"ml.feature.vec": "seven"},
+        {"ml.feature.x": 1.0},
+    )
+    assert column(decoded, "feature.vec") == [[1, 2], [1, 2, 3], None, None, None, [7], None, None]
     (batch,) = decoded.batches
-    assert {name: rows.tolist() for name, rows in batch.mismatches.items()} == {"feature.vec": [3, 4]}
+    assert {name: rows.tolist() for name, rows in batch.mismatches.items()} == {"feature.vec": [2, 3, 4, 6]}
+
+
+def test_a_span_with_an_empty_array_has_no_row() -> None:
+    """As with batched inference of no rows: it is ignored, and counted as that."""
+    decoded = decode({"ml.feature.vec": array(), "ml.feature.x": 1.0}, {"ml.feature.vec": array(1.0, 2.0)})
+    assert column(decoded, "feature.vec") == [[1, 2]]
+    assert (decoded.received, decoded.ignored, decoded.accepted) == (2, 1, 1)
+
+
+def test_vectors_that_are_too_long_are_of_the_wrong_type() -> None:
+    """Longer than any model makes."""
+    decoded = decode({"ml.feature.vec": array(*[0.5] * 4_097)}, {"ml.feature.vec": array(*[0.5] * 4_096)})
+    (batch,) = decoded.batches
+    assert [each is None for each in column(decoded, "feature.vec")] == [True, False]
+    assert {name: rows.tolist() for name, rows in batch.mismatches.items()} == {"feature.vec": [0]}
 
 
 def test_two_embeddings_of_one_length() -> None:

@@ -123,3 +123,4 @@ def test_nothing_to_replay_is_quiet() -> None:
     assert empty.alarms(0.5) == 0
     none = replay([(np.arange(5), np.full((5, 2), np.nan)), (np.arange(3), np.empty((3, 0)))])
     assert none.model.tolist() == []
+    assert np.isnan(choose_level(none, 8.0, 1.0))

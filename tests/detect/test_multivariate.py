@@ -85,7 +85,7 @@ def test_surprises_without_drift_are_rare() -> None:
     findings = []
     for number in range(6):
         rows = dataset(columns_of(ROWS, 10 + number))  # type: ignore[arg-type]
-        own = build_baseline(rows, "model", "", [], noise_draws=2)
+        own = build_baseline(rows, "model", "", [])
         windows = [window_of(own, batch_of(600, 1_000 * number + seed)) for seed in range(20)]
         findings.append(SampleMethods(KEY, own, list(SAMPLED)).evaluate(windows)[0])
     for _, part in pl.concat(findings).group_by("method"):

@@ -10,43 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
 import polars as pl
 import promql_parser
 import pytest
 import yaml
 
 from components import missing, require
+from pages import DRIFTMETER, ROOT, blocks, commands, run, some_rows
 from programs import LOOPBACK, answers, free_port, running
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DRIFTMETER = str(Path(sys.executable).with_name("driftmeter"))
-
-
-def blocks(language: str) -> list[str]:
-    """Fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
-
-
-def commands() -> list[str]:
-    """Lines of all shell blocks."""
-    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
-
-
-def some_rows(first_day: dt.datetime, days: int) -> pl.DataFrame:
-    """Forty predictions an hour of a price model."""
-    random = np.random.default_rng(7)
-    n = days * 24 * 40
-    times = [first_day + dt.timedelta(minutes=1.5 * i) for i in range(n)]
-    return pl.DataFrame(
-        {
-            "time": times,
-            "age": random.normal(40, 12, n),
-            "region": random.choice(["north", "south"], n),
-            "price": random.lognormal(3, 0.5, n),
-        }
-    )
+README = "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("readme")
     some_rows(dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 30).write_parquet(path / "train.parquet")
     some_rows(dt.datetime(2026, 6, 1, tzinfo=dt.UTC), 10).write_parquet(path / "june.parquet")
-    config = next(block for block in blocks("yaml") if "baseline:" in block)
+    config = next(block for block in blocks(README, "yaml") if "baseline:" in block)
     (path / "driftmeter.yaml").write_text(config, encoding="utf-8")
     return path
-
-
-def run(line: str, folder: Path) -> str:
-    """Run one line; its output."""
-    program, *arguments = shlex.split(line, comments=True)
-    assert program == "driftmeter"
-    result = subprocess.run([DRIFTMETER, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, f"{line}\n{result.stdout}{result.stderr}"
-    return result.stdout
 
 
 def needs_service(line: str) -> bool:
@@ -76,7 +40,7 @@ def needs_service(line: str) -> bool:
 
 def test_commands_run_in_the_order_they_are_given(folder: Path) -> None:
     """Baseline, check, analysis: each command of the README succeeds and leaves what it says."""
-    lines = [line for line in commands() if line.startswith("driftmeter") and not needs_service(line)]
+    lines = [line for line in commands(README) if line.startswith("driftmeter") and not needs_service(line)]
     assert len(lines) >= 5
     output = {line: run(line, folder) for line in lines}
     assert (folder / "price.baseline.parquet").exists()
@@ -91,9 +55,9 @@ def served(folder: Path) -> Iterator[int]:
     """The service, started by the README's own line; gives the port of /metrics."""
     for port in (4317, 4318, 9464):
         require_free(port)
-    line = next(line for line in commands() if " serve " in line)
+    line = next(line for line in commands(README) if " serve " in line)
     if not (folder / "price.baseline.parquet").exists():
-        run(next(line for line in commands() if "baseline build" in line), folder)
+        run(next(line for line in commands(README) if "baseline build" in line), folder)
     command: list[str | Path] = [DRIFTMETER, *shlex.split(line)[1:-1], folder / shlex.split(line)[-1]]
     environment = {
         "DRIFTMETER_BASELINE__FILES": f"[{folder / 'price.baseline.parquet'}]",
@@ -114,7 +78,7 @@ def require_free(port: int) -> None:
 
 def test_instrumented_model_is_counted(served: int, folder: Path) -> None:
     """The README's ten lines, run as they stand, make predictions that /metrics counts and the journal has."""
-    snippet = next(block for block in blocks("python") if "TracerProvider" in block)
+    snippet = next(block for block in blocks(README, "python") if "TracerProvider" in block)
     script = folder / "server.py"
     use = "\nfor i in range(250):\n    predict(lambda f: f['age'] * 2.0, {'age': 30.0 + i % 20, 'region': 'north'})\n"
     script.write_text(snippet + use + "provider.shutdown()\n", encoding="utf-8")
@@ -122,7 +86,7 @@ def test_instrumented_model_is_counted(served: int, folder: Path) -> None:
     page = httpx.get(f"http://127.0.0.1:{served}/metrics").text
     assert 'ml_predictions_total{model="price",version="3"} 250' in page
     assert 'driftmeter_rows_total{outcome="counted"} 250.0' in page
-    lines = [line for line in commands() if " journal " in line]
+    lines = [line for line in commands(README) if " journal " in line]
     assert len(lines) >= 3
     output = {line: run(line, folder) for line in lines}
     assert "price" in next(text for line, text in output.items() if "inspect" in line)
@@ -131,7 +95,7 @@ def test_instrumented_model_is_counted(served: int, folder: Path) -> None:
 def test_queries_are_promql_over_our_metrics() -> None:
     """Each pasted query parses and names a metric that is documented."""
     documented = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    queries = [line for block in blocks("promql") for line in block.splitlines()]
+    queries = [line for block in blocks(README, "promql") for line in block.splitlines()]
     assert queries
     for query in queries:
         promql_parser.parse(query)
@@ -140,7 +104,7 @@ def test_queries_are_promql_over_our_metrics() -> None:
 
 def test_collector_snippet_is_valid(tmp_path: Path) -> None:
     """The README's exporter, with the least around it, is a configuration that the Collector accepts."""
-    snippet = yaml.safe_load(next(block for block in blocks("yaml") if "exporters:" in block))
+    snippet = yaml.safe_load(next(block for block in blocks(README, "yaml") if "exporters:" in block))
     config = {
         "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{free_port()}"}}}},
         "extensions": {"file_storage/queue": {"directory": str(tmp_path)}},
@@ -157,7 +121,7 @@ def test_collector_snippet_is_valid(tmp_path: Path) -> None:
 
 def test_the_other_commands_have_tests_of_their_own() -> None:
     """What is too large to run here is run elsewhere: the demo, the compose file, the tests themselves."""
-    assert [line for line in commands() if not line.startswith("driftmeter")] == ["make test"]
+    assert [line for line in commands(README) if not line.startswith("driftmeter")] == ["make test"]
     targets = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name in ("demo", "test", "setup"):
         assert f"\n{name}:" in targets

@@ -1,9 +1,10 @@
 """`driftmeter explain` as a person runs it."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,6 +14,7 @@ from driftmeter.journal.files import RealFiles
 from driftmeter.model.predictions import ModelKey
 from rows import predictions
 
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 FLIGHTS = Path(__file__).resolve().parents[2] / "service" / "driftmeter" / "demo" / "flights.parquet"
 
 
@@ -133,3 +135,25 @@ def test_without_an_archive_a_file_is_asked_for(run: Run, tmp_path: Path) -> Non
     ran = run("explain", "--config", config, "--model", "m", "--feature", "x")
     assert ran.code == 2
     assert "keeps no archive" in ran.err
+
+
+def test_texts_and_embeddings_of_a_file_are_explained(tmp_path: Path, run: Run) -> None:
+    """The file has the text and the vector as they are, and the baseline knows how to look at them."""
+    random = np.random.default_rng(1)
+    times = pl.datetime_range(FIRST, FIRST + timedelta(days=10), "10m", closed="left", eager=True)
+    vectors = random.normal(size=(len(times), 3)).tolist()
+    rows = pl.DataFrame(
+        {
+            "time": times,
+            "vec": pl.Series(vectors, dtype=pl.List(pl.Float64)),
+            "note": ["two words", "and three words"] * (len(times) // 2),
+        }
+    )
+    rows.write_parquet(tmp_path / "rows.parquet")
+    data = ("--data", tmp_path / "rows.parquet", "--timestamp", "time", "--model", "m")
+    marks = ("--text", "note", "--embedding", "vec", "--window", "24h", "--out", tmp_path / "b.parquet")
+    assert run("baseline", "build", *data, *marks).code == 0
+    for feature in ("vec.norm", "note.words"):
+        ran = run("explain", *data, "--feature", feature, "--baseline", tmp_path / "b.parquet", "--length", "24h")
+        assert ran.code == 0
+        assert "144 rows, 144 values" in ran.out

@@ -72,7 +72,7 @@ def test_numbers_and_verdicts_are_those_of_analyze(feature: str, month: int, dri
     """The day explained and those before it have the values, p-values and verdicts that `analyze` finds."""
     before, after, _ = flights()
     day = 28  # Late enough in the file for the run-up to be as good as the whole.
-    findings = analyze(before, after, DAY, CONFIG, KEY.model, KEY.version).filter(
+    findings = analyze(before, after, [DAY], CONFIG, KEY.model, KEY.version).findings.filter(
         (pl.col("column") == feature) & ~pl.col("method").is_in(list(SEQUENTIAL))
     )
     found = asked(feature, day_ns(month, day) + 5 * HOUR_NS)

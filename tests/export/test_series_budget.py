@@ -26,7 +26,9 @@ def points() -> pl.DataFrame:
 def test_points_within_the_budget_are_left_as_they_are() -> None:
     """Not one point more or less, in their order."""
     table = points()
-    assert within_budget(table, table.height).equals(table)
+    kept, withheld = within_budget(table, table.height)
+    assert kept.equals(table)
+    assert withheld == 0
 
 
 def test_columns_that_say_most_keep_all_of_their_series() -> None:
@@ -34,7 +36,8 @@ def test_columns_that_say_most_keep_all_of_their_series() -> None:
     table = points()
     each = table.filter(feature="f000").height
     own = table.filter(pl.col("feature") == "").height
-    kept = within_budget(table, own + 10 * each + each // 2)
+    kept, withheld = within_budget(table, own + 10 * each + each // 2)
+    assert withheld == 90 * each
     names = kept["feature"].unique().sort().to_list()
     assert names == ["", "f007", *COLUMNS[91:]]
     assert kept.filter(pl.col("feature") != "").height == 10 * each
@@ -53,11 +56,22 @@ def test_predictions_come_before_features() -> None:
     """What the model answers is never given up for an input, however little it moved."""
     late = [finding(column="late", role="prediction", value=0.0, detected=False)]
     table = pl.concat([points(), findings_to_points(findings(late), 7)])
-    assert "late" in within_budget(table, 50)["output"].to_list()
+    assert "late" in within_budget(table, 50)[0]["output"].to_list()
 
 
 def test_the_order_of_points_does_not_matter() -> None:
     """Which columns stay depends on what they say alone."""
     table = points()
     shuffled = table.sample(fraction=1, shuffle=True, seed=3)
-    assert series_of(within_budget(shuffled, 200)) == series_of(within_budget(table, 200))
+    assert series_of(within_budget(shuffled, 200)[0]) == series_of(within_budget(table, 200)[0])
+
+
+def test_a_segment_without_room_says_nothing() -> None:
+    """A model's own numbers stay whatever the budget; of a segment they go too, and are counted."""
+    table = points()
+    own = table.filter(pl.col("feature") == "").height
+    kept, _ = within_budget(table, 1)
+    assert kept.filter(~pl.col("metric").str.contains("withheld")).height == own
+    segment = table.with_columns(segment=pl.lit("country=DE"))
+    assert within_budget(segment, 1)[0].is_empty()
+    assert within_budget(segment, 1)[1] == table.height

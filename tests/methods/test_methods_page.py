@@ -9,7 +9,7 @@ import pytest
 
 from driftmeter.methods import METHODS, Bins
 from driftmeter.methods.document import page
-from driftmeter.methods.ratios import RATIOS
+from driftmeter.methods.ratios import MODEL_RATIOS, RATIOS
 from driftmeter.methods.sampled import SAMPLED
 from driftmeter.methods.sequential import SEQUENTIAL
 
@@ -50,12 +50,14 @@ def test_every_sequential_detector_has_a_section(key: str) -> None:
     assert f"above {spec.threshold:g}" in section
 
 
-@pytest.mark.parametrize("key", RATIOS)
+@pytest.mark.parametrize("key", [*RATIOS, *MODEL_RATIOS])
 def test_every_ratio_has_a_section(key: str) -> None:
     """A section says what it is a share of, and how much of it counts."""
+    spec = {**RATIOS, **MODEL_RATIOS}[key]
     (section,) = re.findall(rf"^## `{key}`.*?(?=^##? |\Z)", page(), re.DOTALL | re.MULTILINE)
-    assert ("the rows with a value" if RATIOS[key].of_values else "all rows") in section
-    assert f"{RATIOS[key].default_min_effect:g} of these rows" in section
+    shared = "the window's time" if spec.of_time else "the rows with a value" if spec.of_values else "all rows"
+    assert f"**Share of**: {shared}" in section
+    assert f"{spec.default_min_effect:g} of {'the time' if spec.of_time else 'these rows'}" in section
 
 
 @pytest.mark.parametrize("key", SAMPLED)

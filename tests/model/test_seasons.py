@@ -1,16 +1,19 @@
 """Hours of the week, and rows counted by them."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import pytest
 
+from driftmeter.errors import ConfigError
 from driftmeter.model.counts import Counts, PackedCounts, Tally
 from driftmeter.model.layout import Layout
 from driftmeter.model.seasons import HOURS_OF_WEEK, ColumnSeasons, hours_of_week
 from driftmeter.summary.fold import fold
 from rows import ONE_COLUMN, assert_same_counts, predictions
 
-BY_HOUR = Layout(ONE_COLUMN.columns, ONE_COLUMN.bins, ONE_COLUMN.centers, by_hour=True)
+BY_HOUR = Layout(ONE_COLUMN.columns, ONE_COLUMN.bins, ONE_COLUMN.centers, zone="UTC")
 
 
 def test_hours_are_those_of_the_calendar() -> None:
@@ -19,6 +22,22 @@ def test_hours_are_those_of_the_calendar() -> None:
     expected = [time.weekday() * 24 + time.hour for time in times]
     times_ns = np.array([int(time.timestamp()) * 10**9 for time in times])
     assert hours_of_week(times_ns).tolist() == expected
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Kathmandu"])
+def test_hours_go_by_the_clocks_of_a_time_zone(zone: str) -> None:
+    """As Python's own calendar has it, winter and summer, and in a zone that is off by three quarters of an hour."""
+    starts = [datetime(2013, 1, 1, tzinfo=UTC) + timedelta(minutes=37 * each) for each in range(15_000)]
+    times = [time.astimezone(ZoneInfo(zone)) for time in starts]
+    expected = [time.weekday() * 24 + time.hour for time in times]
+    times_ns = np.array([int(time.timestamp()) * 10**9 for time in starts])
+    assert hours_of_week(times_ns, zone).tolist() == expected
+
+
+def test_an_unknown_time_zone_is_named() -> None:
+    """The message says which one, and how they are written."""
+    with pytest.raises(ConfigError, match="'Berlin': there is none of this name; write one such as Europe/Berlin"):
+        hours_of_week(np.zeros(1, np.int64), "Berlin")
 
 
 def test_rows_are_counted_by_window_and_hour() -> None:

@@ -114,6 +114,20 @@ def test_windows_that_overlap_are_taken_once() -> None:
     assert (live.first_ns, live.last_ns) == (0, 2 * DAY_NS)
 
 
+@pytest.mark.parametrize(("room", "lengths"), [(40, {"6h", "24h"}), (37, {"6h", "24h"}), (30, {"24h"})])
+def test_lengths_without_room_for_all_of_the_time_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, room: int, lengths: set[str]
+) -> None:
+    """A level is so many alarms in all of the time: windows of the first three quarters of it cannot say."""
+    monkeypatch.setattr("driftmeter.detect.live_chunks.CELLS_MAX", room)
+    live = LiveChunks(1)
+    for number in range(40):
+        live.observe(_window(number), _measured(number, 1))
+    for number in range(10):
+        live.observe(_window(number, "24h"), _measured(number, 1))
+    assert set(live.chunks()) == lengths
+
+
 def test_live_windows_survive_a_restart() -> None:
     """Stored and restored, the tables are the same; damage is named."""
     live, other = LiveChunks(2), LiveChunks(2)

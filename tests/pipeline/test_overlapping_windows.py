@@ -4,13 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-import pytest
 
-from driftmeter.analyze import analyze
 from driftmeter.baseline.build import build_baseline
 from driftmeter.baseline.data import ColumnOptions, to_dataset
-from driftmeter.detect.config import DetectConfig
-from driftmeter.errors import BaselineError
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.windows import parse_window
 from watched_pipeline import MINUTE_NS, START_NS, WatchedPipeline, finding_of
@@ -42,10 +38,3 @@ def test_verdicts_look_at_windows_that_do_not_overlap() -> None:
     assert [int(each.quality["rows"][0]) for each in windows] == [100, 200, 200, 200, 200, 200]
     assert [finding_of(each, "x")["null_source"] for each in windows] == ["own"] * 6
     assert [finding_of(each, "x")["detected"] for each in windows] == [None, False, False, True, True, True]
-
-
-def test_files_are_cut_into_windows_that_do_not_overlap() -> None:
-    """`analyze` says which length would be right."""
-    data = to_dataset(pl.DataFrame({"x": [1.0, 2.0, 3.0]}), ColumnOptions(), "rows")
-    with pytest.raises(BaselineError, match="windows that do not overlap, such as 1h"):
-        analyze(data, data, parse_window(WINDOW), DetectConfig())

@@ -6,7 +6,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from driftmeter.baseline.build import build_baseline
 from driftmeter.baseline.data import ColumnOptions, to_dataset
-from driftmeter.baseline.texts import TextRows
+from driftmeter.baseline.derived_rows import DerivedRows
 from driftmeter.methods.sampled import SAMPLED
 from driftmeter.model.baseline import Baseline
 from otlp_samples import array
@@ -26,7 +26,7 @@ def rows_of(rows: int, first: int = 0) -> list[dict[str, float | str]]:
 def baseline_of_texts() -> Baseline:
     """A baseline whose `note` is a text."""
     data = to_dataset(pl.DataFrame(rows_of(1_000)), ColumnOptions(), "rows")
-    return build_baseline(TextRows.of_reference(data, ["note"]), "prices", "", [])
+    return build_baseline(DerivedRows.of_reference(data, ["note"]), "prices", "", [])
 
 
 def ends_ns(rows: int, minute: int = 0) -> list[int]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from driftmeter.baseline.book import BaselineFile, ChangedFiles
 from driftmeter.baseline.build import build_baseline
 from driftmeter.baseline.data import ColumnOptions, to_dataset
 from driftmeter.baseline.file import baseline_from_bytes, baseline_to_bytes
@@ -21,6 +22,7 @@ from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.predictions import ModelKey
 from driftmeter.model.request import Request, Signal
 from driftmeter.model.windows import parse_window
+from driftmeter.telemetry.metrics import GivenUpReason
 from export_samples import StillClock
 from otlp_samples import Scalar
 from restarting import Restarting
@@ -254,6 +256,18 @@ def test_windows_of_segments_are_the_same_however_rows_come(data: st.DataObject)
         for start_ns in starts:
             assert newest["", start_ns] == sum(n for (name, at), n in newest.items() if name and at == start_ns)
     assert found[0] == found[1]
+
+
+def test_open_windows_of_segments_that_a_new_file_lacks_are_counted() -> None:
+    """The same bins without their segments: windows of two countries are given up, all others go on."""
+    pipeline = WatchedPipeline(CONFIG, [_baseline()], clock=StillClock(START_NS))
+    _hours(pipeline, [{}] * 2)
+    content = baseline_to_bytes(_baseline(segments=()))
+    without = baseline_from_bytes(content)
+    pipeline.pipeline.reload(ChangedFiles((BaselineFile(Path("b.parquet"), without, content),)))
+    assert without.layout.fingerprint == _baseline().layout.fingerprint
+    assert pipeline.telemetry.windows_given_up.value(reason=GivenUpReason.OTHER_SEGMENTS) == 2
+    assert pipeline.telemetry.windows_given_up.value(reason=GivenUpReason.OTHER_BINS) == 0
 
 
 STEPS = st.lists(

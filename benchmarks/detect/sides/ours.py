@@ -14,7 +14,7 @@ def compare(reference: str, current: str) -> int:
     """Both files from the disk to findings."""
     before, now = read_datasets([[Path(reference)], [Path(current)]], ColumnOptions("time"))
     window = parse_window(f"{-(-now.count // 10)}rows")
-    return analyze(before, now, window, DetectConfig()).height
+    return analyze(before, now, [window], DetectConfig()).findings.height
 
 
 if __name__ == "__main__":

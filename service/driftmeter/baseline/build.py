@@ -1,9 +1,10 @@
 """Reference rows to a baseline."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -12,20 +13,31 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from driftmeter.baseline.chunks import EXPECTATIONS, ColumnChunks, Cut, chunk_tables, column_chunks, cut_rows
-from driftmeter.baseline.comparisons import ROLLING_NS, SeasonTables, against_rolling
-from driftmeter.baseline.data import Dataset, Rows
+from driftmeter.baseline.chunks import (
+    EXPECTATIONS,
+    ChunkCounts,
+    ColumnChunks,
+    Cut,
+    Expectation,
+    chunk_tables,
+    column_chunks,
+    cut_rows,
+)
+from driftmeter.baseline.comparisons import SeasonTables, against_rolling
+from driftmeter.baseline.data import TIME_FIELD, Dataset, Rows, kind_of_field
+from driftmeter.baseline.derived_rows import DerivedRows
 from driftmeter.baseline.edges import bins_of_names, bins_of_sorted
-from driftmeter.baseline.noise import DRAWS, noise_per_row
+from driftmeter.baseline.noise import noise_per_row
 from driftmeter.baseline.sample import sampled
 from driftmeter.baseline.segments import segments_of
-from driftmeter.baseline.texts import TextRows
 from driftmeter.baseline.timeline import Timeline
+from driftmeter.baseline.whole_rows import whole_ratios
 from driftmeter.errors import BaselineError
-from driftmeter.model.baseline import Baseline, ColumnBaseline, Comparison
+from driftmeter.model.baseline import ROLLING_NS, Baseline, ColumnBaseline, Comparison
 from driftmeter.model.columns import Column, Kind, is_scored_field
 from driftmeter.model.counts import Counts, Tally
 from driftmeter.model.layout import Layout
+from driftmeter.model.seasons import UTC
 from driftmeter.model.segments import VALUES_MAX
 from driftmeter.model.windows import WindowLength
 from driftmeter.summary.fold import fold
@@ -38,10 +50,18 @@ DEFAULT_WINDOWS = ("5m", "1h", "24h")
 NAMES_MAX = 4_000_000
 """Different values of a column of categories, beyond which it is left out: some 400 MB while they are counted."""
 
-_EXPECTATIONS = {**EXPECTATIONS, Comparison.ROLLING: against_rolling(ROLLING_NS)}
+_COLUMN_GROUP = 64
+"""Columns that are read at once where there are few rows."""
+
+_GROUPED_ROWS_MAX = 2**15
+"""How many rows are few: a group of columns takes 16 MB at most."""
+
 _EXACT_INTEGER_MAX = 2.0**53
 _NAMES_WAITING_MAX = 1_000_000  # Names of batches that wait to be added up.
 _WORKING_NUMBERS_MAX = 2**26
+_CELLS_MAX = 2**22
+"""Chunks × bins of a column and a length that are counted at a time: 32 MB. Of these only the bins that have rows are
+kept, at 8 bytes: no length of chunks needs more than 8 bytes a row for each column that is being built."""
 
 Progress = Callable[[str], None]
 
@@ -52,12 +72,12 @@ def build_baseline(  # noqa: PLR0913 - what a baseline is made of.
     version: str,
     windows: Iterable[WindowLength],
     name: str = "file",
-    noise_draws: int = DRAWS,
     on_column: Progress = lambda _: None,
     *,
-    seasonal: bool = False,
+    season_zone: str | None = None,
     segments: Sequence[str] = (),
     segment_values: int = VALUES_MAX,
+    rolling_ns: int = ROLLING_NS,
 ) -> Baseline:
     """Build a baseline: one column after the other, so that memory is bounded by a few numbers a row.
 
@@ -68,22 +88,25 @@ def build_baseline(  # noqa: PLR0913 - what a baseline is made of.
         windows: Lengths to cut chunks of, which never overlap; those by time are left out when the rows have no
             timestamps.
         name: The `baseline` label of what is scored against it.
-        noise_draws: Draws from which the noise of each method is estimated.
         on_column: Called with each column's name when it is done.
-        seasonal: Count by hour of the week too, for seasonal comparisons; needs timestamps.
+        season_zone: Count by hour of the week too, by the clocks of this time zone, for seasonal comparisons; needs
+            timestamps.
         segments: Columns whose most frequent values are segments: counted by themselves too, one value after the
             other, each of which reads all rows again. They have the role of segments in `data`.
         segment_values: Most segments of one column; all its other values together are one more.
+        rolling_ns: How far back chunks are compared with those before them, for rolling comparisons.
 
     Raises:
         BaselineError: Nothing can be learned from the rows.
     """
     lengths = tuple(dict.fromkeys(window.disjoint for window in windows))
-    work = _Work.of(data, lengths, seasonal=seasonal)
+    work = _Work.of(data, lengths, rolling_ns, season_zone)
     skipped = dict(data.skipped)
     parts: list[_Built] = []
     with ThreadPoolExecutor(_workers(data.count)) as pool:
-        for column, built in zip(data.columns, pool.map(work.build, data.columns), strict=True):
+        some = _COLUMN_GROUP if data.count <= _GROUPED_ROWS_MAX else 1
+        groups = [data.columns[first : first + some] for first in range(0, len(data.columns), some)]
+        for column, built in zip(data.columns, chain.from_iterable(pool.map(work.build, groups)), strict=True):
             if isinstance(built, str):
                 skipped[column.name] = built
             else:
@@ -92,20 +115,21 @@ def build_baseline(  # noqa: PLR0913 - what a baseline is made of.
     if not parts:
         raise BaselineError("no column has a usable value: a baseline needs at least one")
     bare = [each.column for each in parts]
-    columns = sampled(data.with_words(bare) if isinstance(data, TextRows) else bare, data)
-    whole = Baseline(model, version, name, data.count, None, None, columns, ())
+    columns = sampled(data.remembered(bare) if isinstance(data, DerivedRows) else bare, data)
+    whole = Baseline(model, version, name, data.count, None, None, columns, (), rolling_ns=rolling_ns)
     by_label = {
-        label: _segment(whole, _Work.of(rows, lengths, seasonal=seasonal), noise_draws)
+        label: _segment(whole, _Work.of(rows, lengths, rolling_ns, season_zone))
         for segment in segments
         for label, rows in segments_of(data, segment, segment_values)
     }
-    finished = _finished(whole, work, parts, noise_draws)
+    finished = _finished(whole, work, parts)
     return replace(finished, skipped=skipped, segments=by_label)
 
 
-def _finished(bare: Baseline, work: "_Work", parts: "Sequence[_Built]", noise_draws: int) -> Baseline:
+def _finished(bare: Baseline, work: "_Work", parts: "Sequence[_Built]") -> Baseline:
     """A baseline of some columns with what all its rows and its chunks say."""
-    noise = noise_per_row(bare.columns, noise_draws)
+    noise = noise_per_row(bare.columns)
+    whole = whole_ratios(work.data, work.timeline, work.cuts, bare.columns)
     return replace(
         bare,
         rows=work.data.count,
@@ -114,17 +138,18 @@ def _finished(bare: Baseline, work: "_Work", parts: "Sequence[_Built]", noise_dr
         columns=tuple(replace(each, noise=a) for each, a in zip(bare.columns, noise, strict=True)),
         windows=work.windows,
         chunks={
-            length.name: chunk_tables(cut, [each.chunks[number] for each in parts])
+            length.name: chunk_tables(cut, [each.chunks[number] for each in parts], whole[length])
             for number, (length, cut) in enumerate(work.cuts.items())
         },
         hours=work.seasons.rows if work.seasons else None,
+        zone=work.seasons.zone if work.seasons else UTC,
     )
 
 
-def _segment(whole: Baseline, work: "_Work", noise_draws: int) -> Baseline:
+def _segment(whole: Baseline, work: "_Work") -> Baseline:
     """The baseline of some of the rows, in the bins of the whole."""
     parts = [work.count_like(each) for each in whole.columns]
-    return _finished(replace(whole, columns=tuple(each.column for each in parts)), work, parts, noise_draws)
+    return _finished(replace(whole, columns=tuple(each.column for each in parts)), work, parts)
 
 
 def _workers(rows: int) -> int:
@@ -148,6 +173,8 @@ class _Work:
         timeline: Which window each row is in.
         windows: Names of the window lengths that the rows can be cut into.
         cuts: The window lengths that give chunks.
+        newest: Per length, the greatest time of each window's rows; empty without times.
+        expectations: With what else the chunks of each length are compared.
         seasons: Hours of the week; None when they are not asked for.
     """
 
@@ -155,20 +182,31 @@ class _Work:
     timeline: Timeline
     windows: tuple[str, ...]
     cuts: Mapping[WindowLength, Cut]
+    newest: Mapping[WindowLength, npt.NDArray[np.int64]]
+    expectations: Mapping[Comparison, Expectation]
     seasons: SeasonTables | None
 
     @classmethod
-    def of(cls, data: Rows, lengths: Sequence[WindowLength], *, seasonal: bool) -> "_Work":
+    def of(cls, data: Rows, lengths: Sequence[WindowLength], rolling_ns: int, season_zone: str | None) -> "_Work":
         """For rows that are cut into windows of these lengths."""
         timeline = Timeline(data, lengths)
         found = {length: cut_rows(length, timeline, data.count) for length in lengths}
         cuts = {length: cut for length, cut in found.items() if cut is not None}
         chunked = {length: cut for length, cut in cuts.items() if cut.chunks > 1}
-        seasons = SeasonTables(data, timeline, chunked) if seasonal else None
-        return cls(data, timeline, tuple(length.name for length in cuts), chunked, seasons)
+        seasons = SeasonTables(data, timeline, chunked, season_zone) if season_zone else None
+        newest = timeline.newest(data, tuple(chunked))
+        expectations = {**EXPECTATIONS, Comparison.ROLLING: against_rolling(rolling_ns)}
+        return cls(data, timeline, tuple(length.name for length in cuts), chunked, newest, expectations, seasons)
 
-    def build(self, column: Column) -> _Built | str:
-        """A column, or the reason why it is left out."""
+    def build(self, columns: Sequence[Column]) -> list[_Built | str]:
+        """Some columns, each or the reason why it is left out."""
+        if len(columns) == 1:
+            return [self._built(columns[0])]
+        # Opening a file of 10,000 columns takes longer than reading one of them.
+        rows = dataset_of(self.data, [each.field for each in columns])
+        return [replace(self, data=rows)._built(each) for each in columns]  # noqa: SLF001 - of its own kind.
+
+    def _built(self, column: Column) -> _Built | str:
         numeric = self.data.kinds[column.field] is Kind.NUMERIC
         built = self._numbers(column) if numeric else self._names(column)
         return built if isinstance(built, str) else self._chunks(built)
@@ -238,26 +276,55 @@ class _Work:
 
     def _chunks(self, column: ColumnBaseline) -> _Built:
         layout = Layout((column.column,), (column.bins,), np.zeros(1))
-        counts = [Counts.zeros(layout, cut.chunks + 1) for cut in self.cuts.values()]
         hours = self.seasons.counting(column) if self.seasons else None
-        first = 0
-        for batch in self.data.batches([column.column.field]) if counts or hours else ():
+        at_once = _CELLS_MAX // Counts.cells(layout)
+        whole = {each: Counts.zeros(layout, cut.chunks + 1) for each, cut in self.cuts.items() if cut.chunks < at_once}
+        first, timed = 0, bool(column.missing and self.newest)
+        for batch in self.data.batches([column.column.field], times=timed) if whole or hours else ():
             stop = first + batch.num_rows
-            for each, length in zip(counts, self.cuts, strict=True):
-                fold(layout, batch, self.timeline.slots(length, first, stop), each)
+            for length, counts in whole.items():
+                fold(layout, batch, self.timeline.slots(length, first, stop), counts)
             if hours:
                 hours.add(batch, first)
             first = stop
         expectations = hours.expectations() if hours else {}
-        chunks = [
-            column_chunks(column, each, cut, {**_EXPECTATIONS, **expectations.get(length, {})})
-            for each, (length, cut) in zip(counts, self.cuts.items(), strict=True)
-        ]
+        chunks = []
+        for length, cut in self.cuts.items():
+            parts = [whole[length]] if length in whole else self._counted(layout, length, cut.chunks + 1, timed=timed)
+            expected = {**self.expectations, **expectations.get(length, {})}
+            counted = ChunkCounts.of(layout, parts)
+            if not column.missing and length in self.newest:  # Its newest value is the newest row's.
+                newest = self.newest[length]
+                counted.newest[: len(newest)] = newest
+            chunks.append(column_chunks(column, counted, cut, expected))
         return _Built(replace(column, seasons=hours.seasons if hours else None), chunks)
+
+    def _counted(self, layout: Layout, length: WindowLength, windows: int, *, timed: bool) -> Iterator[Counts]:
+        """Counts of one column by window, as many windows at a time as there is room for."""
+        (field,) = (each.field for each in layout.columns)
+        step = max(1, _CELLS_MAX // Counts.cells(layout))
+        for begin in range(0, windows, step):
+            counts = Counts.zeros(layout, min(step, windows - begin))
+            first, stop = self.timeline.holding(length, begin, begin + step)
+            for batch in self.data.batches([field], times=timed, first=first, stop=stop):
+                slots = self.timeline.slots(length, first, first + batch.num_rows) - np.int32(begin)
+                inside = (slots >= 0) & (slots < step)
+                fold(layout, batch if inside.all() else batch.filter(inside), slots[inside], counts)
+                first += batch.num_rows
+            yield counts
 
 
 def _summed(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(parts).group_by("name").agg(pl.col("rows").sum()).filter(pl.col("rows") > 0)
+
+
+def dataset_of(data: Rows, fields: Sequence[str]) -> Dataset:
+    """Some fields of rows that are few, in memory."""
+    batches = list(data.batches(fields, times=data.timed))
+    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    arrays = {name: table.column(name).combine_chunks() for name in fields}
+    times = table.column(TIME_FIELD).cast(pa.int64()).to_numpy() if data.timed else None
+    return Dataset(pa.RecordBatch.from_pydict(arrays), times, data.integers)
 
 
 def dataset_of_batches(batches: list[pa.RecordBatch]) -> Dataset:
@@ -267,7 +334,7 @@ def dataset_of_batches(batches: list[pa.RecordBatch]) -> Dataset:
     """
     types: dict[str, pa.DataType] = {}
     for field in (field for batch in batches for field in batch.schema if is_scored_field(field.name)):
-        if field.name not in types or pa.types.is_dictionary(field.type):
+        if field.name not in types or kind_of_field(field) is not Kind.NUMERIC:
             types[field.name] = field.type
     tables = [pa.Table.from_pydict({n: _column(batch, n, t) for n, t in types.items()}) for batch in batches]
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()

@@ -5,7 +5,8 @@ chunks but itself: neighbouring days are alike, so a chunk lies closer to a rest
 of live traffic ever will.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,13 +16,24 @@ import numpy.typing as npt
 from driftmeter.baseline.timeline import Timeline
 from driftmeter.methods import METHODS
 from driftmeter.methods.groupings import build_groupings
-from driftmeter.methods.ratios import MISSING, NON_FINITE, OUT_OF_RANGE, RATIOS, TYPE_MISMATCH, UNSEEN
+from driftmeter.methods.ratios import (
+    CONSTANT,
+    FRESHNESS,
+    MISSING,
+    NON_FINITE,
+    OUT_OF_RANGE,
+    RATIOS,
+    TYPE_MISMATCH,
+    UNSEEN,
+)
 from driftmeter.methods.spec import Bins
 from driftmeter.model.baseline import Chunks, ColumnBaseline, Compared, Comparison, blocks_of
 from driftmeter.model.bins import NumericBins
-from driftmeter.model.counts import Counts, Tally
+from driftmeter.model.counts import NEVER_NS, Counts, Tally
+from driftmeter.model.layout import Layout
+from driftmeter.model.quality import commonest_of, steps_of_age
 from driftmeter.model.windows import WindowLength
-from driftmeter.summary.distances import jensen_shannon_squared, wasserstein
+from driftmeter.summary.distances import Filled, Scale, compare, compare_following
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -53,9 +65,37 @@ class Cut(NamedTuple):
     blocks: Ints
 
 
-Expectation = Callable[[Cut, Floats], tuple[Floats, Ints]]
-"""What chunks are compared with: from counts (chunks, or one more for rows in none; bins) as float64 to expected counts
-(e, bins) and, for each chunk, which of these is its own, -1 for none. Linear in the counts."""
+class Several(NamedTuple):
+    """Some chunks one after the other, each compared with one of several expectations.
+
+    Attributes:
+        first: The first of them.
+        expected: float64 (e, bins): counts.
+        against: int64 (n,): which of these each is compared with; -1 for none.
+    """
+
+    first: int
+    expected: Floats
+    against: Ints
+
+
+class Following(NamedTuple):
+    """All chunks, each compared with some that follow one another, added up.
+
+    Attributes:
+        first: int64 (chunks,): the first of these.
+        last: int64 (chunks,): the one after the last.
+        there: bool (chunks,): whether the chunk is compared at all.
+    """
+
+    first: Ints
+    last: Ints
+    there: npt.NDArray[np.bool_]
+
+
+Expectation = Callable[[Cut, Floats], Iterator[Several] | Following]
+"""What chunks are compared with: from one column's counts by block, float64 (blocks + 1, bins), rows in no chunk being
+the last; all chunks in their order."""
 
 
 def cut_rows(window: WindowLength, timeline: Timeline, rows: int) -> Cut | None:
@@ -79,22 +119,57 @@ def cut_rows(window: WindowLength, timeline: Timeline, rows: int) -> Cut | None:
     return Cut(count, starts, ends, sizes[:count], blocks_of(count))
 
 
-def against_rest(cut: Cut, counts: Floats) -> tuple[Floats, Ints]:
+def against_rest(cut: Cut, by_block: Floats) -> Iterator[Several]:
     """Everything outside the chunk's own block."""
-    firsts = np.flatnonzero(np.diff(cut.blocks, prepend=-1))
-    inside = np.add.reduceat(counts[: cut.chunks], firsts, axis=0)
-    return counts.sum(axis=0) - inside, cut.blocks
+    yield Several(0, _outside(by_block), cut.blocks)
 
 
-def against_previous(cut: Cut, counts: Floats) -> tuple[Floats, Ints]:
+def _outside(by_block: Floats) -> Floats:
+    """float64 (blocks, bins): everything outside each block."""
+    return np.asarray(by_block.sum(axis=0) - by_block[:-1])
+
+
+def against_previous(cut: Cut, by_block: Floats) -> Following:  # noqa: ARG001 - by chunks, not by blocks.
     """The chunk before; the first has none."""
-    return counts[: cut.chunks], np.arange(cut.chunks) - 1
+    last = np.arange(cut.chunks)
+    return Following(np.maximum(last - 1, 0), last, last > 0)
 
 
 EXPECTATIONS: Mapping[Comparison, Expectation] = MappingProxyType(
     {Comparison.REST: against_rest, Comparison.PREVIOUS: against_previous}
 )
 """Comparisons that every baseline holds."""
+
+
+class ChunkCounts(NamedTuple):
+    """One column's counts of k windows: the chunks, and one more for rows in none where there are such.
+
+    Attributes:
+        filled: Its bins.
+        tallies: uint64 (k, len(Tally)).
+        extremes: float64 (k, 2): smallest and largest value, +inf and -inf when there is none.
+        commonest: int64 (k,): values that are the commonest one, see `commonest_of`.
+        newest: int64 (k,): time of the newest value; `NEVER_NS` where there is none, or it is not known.
+    """
+
+    filled: Filled
+    tallies: npt.NDArray[np.uint64]
+    extremes: Floats
+    commonest: Ints
+    newest: Ints
+
+    @classmethod
+    def of(cls, layout: Layout, parts: Iterable[Counts]) -> "ChunkCounts":
+        """From counts of one column, some windows after the other; of no part more than this is kept."""
+        each = [
+            (
+                Filled.of(part.bins), part.tallies[:, 0].copy(), part.extremes[:, 0].copy(),
+                commonest_of(layout, part)[:, 0], part.newest[:, 0].copy(),
+            )
+            for part in parts
+        ]  # fmt: skip
+        filled, *others = zip(*each, strict=True)
+        return cls(Filled.joined(filled), *map(np.concatenate, others))
 
 
 class ColumnChunks(NamedTuple):
@@ -108,7 +183,7 @@ class ColumnChunks(NamedTuple):
 
 def column_chunks(
     column: ColumnBaseline,
-    counts: Counts,
+    counts: ChunkCounts,
     cut: Cut,
     expectations: Mapping[Comparison, Expectation] = EXPECTATIONS,
 ) -> ColumnChunks:
@@ -116,15 +191,18 @@ def column_chunks(
 
     Args:
         column: The column.
-        counts: Its counts by chunk, with one more for rows in none where there are such; of the column's layout.
+        counts: Its counts by chunk.
         cut: The chunks, at least two: a single one has no rest.
         expectations: What chunks are compared with.
     """
-    bins = counts.bins.astype(np.float64)
-    values = counts.bins[: cut.chunks].sum(axis=1).astype(np.int64)
-    beyond = _beyond_rest(counts, cut, *against_rest(cut, bins))
+    observed = counts.filled.first(cut.chunks)
+    blocks = int(cut.blocks[-1]) + 1
+    block_of = np.full(len(counts.tallies), blocks)
+    block_of[: cut.chunks] = cut.blocks
+    by_block = counts.filled.by(block_of, blocks + 1)
     numeric = isinstance(column.bins, NumericBins)
-    tallies = counts.tallies[: cut.chunks, 0].astype(np.int64)
+    beyond = _beyond_rest(observed, cut, _outside(by_block) > 0, counts.extremes if numeric else None)
+    tallies = counts.tallies[: cut.chunks].astype(np.int64)
     nothing = np.zeros(cut.chunks, np.int64)
     ratios = {
         MISSING.key: tallies[:, Tally.MISSING],
@@ -132,86 +210,109 @@ def column_chunks(
         NON_FINITE.key: tallies[:, Tally.NON_FINITE],
         OUT_OF_RANGE.key: beyond if numeric else nothing,
         UNSEEN.key: nothing if numeric else beyond,
+        CONSTANT.key: counts.commonest[: cut.chunks],
+        FRESHNESS.key: _age_steps(cut, counts.newest[: cut.chunks]),
     }
-    measures = _Measures(column)
-    compared = {
-        kind: measures.compare(counts.bins[: cut.chunks], *expectation(cut, bins))
-        for kind, expectation in expectations.items()
-    }
-    return ColumnChunks(values, ratios, compared, _distant(measures, counts, cut, bins))
+    measures = _Measures(column, observed)
+    compared = {kind: measures.compare(expectation(cut, by_block)) for kind, expectation in expectations.items()}
+    return ColumnChunks(measures.values, ratios, compared, _distant(measures, cut, by_block))
 
 
-def _distant(measures: "_Measures", counts: Counts, cut: Cut, bins: Floats) -> dict[str, Floats]:
+def _age_steps(cut: Cut, newest: Ints) -> Ints:
+    """int64 (chunks,): age of each chunk's newest value in steps of its time; -1 where that is not known."""
+    absent = newest == NEVER_NS
+    if cut.starts_ns is None or cut.ends_ns is None or absent.all():
+        return np.full(cut.chunks, -1, np.int64)
+    lengths = (cut.ends_ns - cut.starts_ns) / 1e9
+    ages = np.where(absent, lengths, np.maximum(cut.ends_ns - np.where(absent, cut.ends_ns, newest), 0) / 1e9)
+    steps = steps_of_age(ages, lengths)
+    return np.where(np.isnan(steps), -1, steps).astype(np.int64)
+
+
+def _distant(measures: "_Measures", cut: Cut, by_block: Floats) -> dict[str, Floats]:
     """`Chunks.distant` of one column: per method key, float64 (2, blocks)."""
-    rest, own = against_rest(cut, bins)
-    inside = bins.sum(axis=0) - rest
-    observed = counts.bins[: cut.chunks]
-    values = observed.sum(axis=1).astype(np.float64)
+    rest = _outside(by_block)
     found = {key: np.full((2, len(rest)), np.nan) for key in (_JENSEN_SHANNON, _WASSERSTEIN)}
     for block in range(len(rest)):
-        without = np.maximum(rest - inside[block], 0.0)  # The block's own row is not used.
-        rows, squared = measures.compare(observed, without, np.where(own == block, -1, own))
+        without = np.maximum(rest - by_block[block], 0.0)  # The block's own row is not used.
+        part = Several(0, without, np.where(cut.blocks == block, -1, cut.blocks))
+        rows, squared = measures.compare(iter([part]))
         for key, statistic in squared.items():
-            usable = (values >= DISTANT_ROWS_MIN) & (rows > 0) & np.isfinite(statistic)
+            usable = (measures.values >= DISTANT_ROWS_MIN) & (rows > 0) & np.isfinite(statistic)
             if usable.any():
-                noise = 1 / values[usable] + 1 / rows[usable]
+                noise = 1 / measures.values[usable] + 1 / rows[usable]
                 found[key][:, block] = statistic[usable].mean(), noise.mean()
     return found
 
 
-def _beyond_rest(counts: Counts, cut: Cut, rest: Floats, against: Ints) -> Ints:
-    """int64 (chunks,): values that the rest's range does not reach, or categories that it does not have."""
-    own = counts.bins[: cut.chunks]
-    there = rest > 0
-    extremes = counts.extremes[:, 0]
-    if not np.isfinite(extremes).any():  # Categories: only numbers have a smallest one.
-        return np.array([own[i, ~there[e]].sum() for i, e in enumerate(against)], np.int64)
-    first, last = there.argmax(axis=1), rest.shape[1] - 1 - there[:, ::-1].argmax(axis=1)
-    below, above, values = np.zeros((3, cut.chunks), np.int64)
-    for block in range(len(rest)):
-        mine = own[against == block]
-        below[against == block] = mine[:, : first[block]].sum(axis=1)
-        above[against == block] = mine[:, last[block] + 1 :].sum(axis=1)
-        values[against == block] = mine.sum(axis=1)
-    low, high = extremes[: cut.chunks, 0], extremes[: cut.chunks, 1]
-    others = [extremes[: cut.chunks][cut.blocks != block] for block in range(len(rest))]
-    lowest = np.array([each[:, 0].min(initial=np.inf) for each in others])[against]
-    highest = np.array([each[:, 1].max(initial=-np.inf) for each in others])[against]
+def _beyond_rest(observed: Filled, cut: Cut, there: npt.NDArray[np.bool_], extremes: Floats | None) -> Ints:
+    """int64 (chunks,): values in categories that the rest does not have, or that its range does not reach.
+
+    Args:
+        observed: The chunks.
+        cut: Their blocks.
+        there: bool (blocks, bins): which bins have rows outside each block.
+        extremes: float64 (k, 2): smallest and largest value of each chunk; None of categories.
+    """
+    bounds = np.searchsorted(cut.blocks, np.arange(len(there) + 1))
+    own = [observed.slice(first, last) for first, last in itertools.pairwise(bounds)]
+    if extremes is None:
+        return np.concatenate([part.sums(~some[part.bins]) for part, some in zip(own, there, strict=True)])
+    firsts, lasts = there.argmax(axis=1), there.shape[1] - 1 - there[:, ::-1].argmax(axis=1)
+    below = np.concatenate([part.sums(part.bins < first) for part, first in zip(own, firsts, strict=True)])
+    above = np.concatenate([part.sums(part.bins > last) for part, last in zip(own, lasts, strict=True)])
+    low, high = extremes[: cut.chunks].T
+    others = [extremes[: cut.chunks][cut.blocks != block] for block in range(len(there))]
+    lowest = np.array([each[:, 0].min(initial=np.inf) for each in others])[cut.blocks]
+    highest = np.array([each[:, 1].max(initial=-np.inf) for each in others])[cut.blocks]
     # Within the outermost bins that the rest has only the chunk's extremes tell: at least one value is beyond.
     below = np.maximum(below, (low < lowest) & np.isfinite(lowest))
     above = np.maximum(above, (high > highest) & np.isfinite(highest))
-    return np.asarray(np.minimum(below + above, values))
+    return np.asarray(np.minimum(below + above, observed.sums()))
 
 
 class _Measures:
-    """The deciding statistics of one column on their squared scale."""
+    """The deciding statistics of one column's chunks on their squared scale.
 
-    def __init__(self, column: ColumnBaseline) -> None:
+    Attributes:
+        values: int64 (chunks,): values of each chunk.
+    """
+
+    def __init__(self, column: ColumnBaseline, observed: Filled) -> None:
         groupings = build_groupings((column,))
-        self._group = groupings[Bins.QUANTILE_32].group
         fine = groupings[Bins.FINE]
-        self._width = fine.right - fine.left
+        self._scale = Scale(groupings[Bins.QUANTILE_32].group, fine.right - fine.left)
         self._spread = column.stddev if isinstance(column.bins, NumericBins) else 0.0
+        self._observed = observed
+        self.values = observed.sums()
 
-    def compare(
-        self, observed: npt.NDArray[np.uint64], expected: Floats, against: Ints
-    ) -> tuple[Floats, dict[str, Floats]]:
-        """Values that each window is compared with, and the statistics by method key."""
-        expected, against = np.ascontiguousarray(expected, np.float64), against.astype(np.int64)
-        observed = np.ascontiguousarray(observed)
-        rows = np.where(against >= 0, expected.sum(axis=1)[against], 0.0)
-        squared = {_JENSEN_SHANNON: jensen_shannon_squared(observed, expected, against, self._group)}
+    def compare(self, expected: Iterator[Several] | Following) -> tuple[Floats, dict[str, Floats]]:
+        """Values that each chunk is compared with, 0 where there is nothing, and the statistics by method key."""
+        if isinstance(expected, Following):
+            parts = [self._following(expected)]
+        else:
+            parts = [self._several(each) for each in expected]
+        rows, divergence, distance = np.concatenate(parts, axis=1)
+        squared = {_JENSEN_SHANNON: divergence, _WASSERSTEIN: np.full(len(rows), np.nan)}
         if self._spread > 0 and np.isfinite(self._spread):
-            distance = wasserstein(observed, expected, against, self._width)
             with np.errstate(over="ignore"):
                 squared[_WASSERSTEIN] = (distance / self._spread) ** 2
-        else:
-            squared[_WASSERSTEIN] = np.full(len(observed), np.nan)
         return rows, squared
 
+    def _several(self, part: Several) -> Floats:
+        """float64 (3, n): rows and both distances."""
+        rows = np.where(part.against >= 0, part.expected.sum(axis=1)[part.against], 0.0)
+        observed = self._observed.slice(part.first, part.first + len(part.against))
+        return np.stack([rows, *compare(observed, part.expected, part.against, self._scale)])
 
-def chunk_tables(cut: Cut, columns: Sequence[ColumnChunks]) -> Chunks:
-    """The tables of all columns."""
+    def _following(self, expected: Following) -> Floats:
+        rows, *distances = compare_following(self._observed, expected.first, expected.last, self._scale)
+        nothing = [np.where(expected.there, each, np.nan) for each in distances]
+        return np.stack([np.where(expected.there, rows, 0.0), *nothing])
+
+
+def chunk_tables(cut: Cut, columns: Sequence[ColumnChunks], whole: Mapping[str, Ints] = MappingProxyType({})) -> Chunks:
+    """The tables of all columns, and what ratios of whole rows count."""
 
     def table(parts: Iterable[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
         return np.stack(list(parts), axis=1)
@@ -236,4 +337,5 @@ def chunk_tables(cut: Cut, columns: Sequence[ColumnChunks]) -> Chunks:
         distant={
             key: np.stack([each.distant[key] for each in columns], axis=2) for key in (_JENSEN_SHANNON, _WASSERSTEIN)
         },
+        whole=whole,
     )

@@ -4,14 +4,14 @@ Windows are compared with what they follow (`detect.rolling`) or with what is us
 the chunks are compared in the same way, so that what is natural for these comparisons is known.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from driftmeter.baseline.chunks import Cut, Expectation, Floats, Ints
+from driftmeter.baseline.chunks import Cut, Expectation, Floats, Following, Ints, Several
 from driftmeter.baseline.data import Rows
 from driftmeter.baseline.timeline import Timeline
 from driftmeter.errors import BaselineError
@@ -19,12 +19,11 @@ from driftmeter.model.baseline import ColumnBaseline, Comparison
 from driftmeter.model.counts import Counts
 from driftmeter.model.layout import Layout
 from driftmeter.model.seasons import HOURS_OF_WEEK, ColumnSeasons, hours_of_week
-from driftmeter.model.windows import DAY_NS, ROLLING_FILLED, WindowLength
+from driftmeter.model.windows import ROLLING_FILLED, WindowLength
 from driftmeter.summary.fold import fold
 
 _ROWS_AT_A_TIME = 2**20
-ROLLING_NS = 7 * DAY_NS
-"""How far back chunks are compared with those before them."""
+_CELLS_AT_A_TIME = 2**20  # Chunks × bins that are expected at a time: 8 MB.
 
 
 def against_rolling(span_ns: int) -> Expectation:
@@ -33,18 +32,16 @@ def against_rolling(span_ns: int) -> Expectation:
     Chunks by rows without times in order have nothing to compare with.
     """
 
-    def expectation(cut: Cut, counts: Floats) -> tuple[Floats, Ints]:
+    def expectation(cut: Cut, by_block: Floats) -> Following:  # noqa: ARG001 - by chunks, not by blocks.
         if cut.starts_ns is None or cut.ends_ns is None:
-            return np.zeros((1, counts.shape[1])), np.full(cut.chunks, -1, np.int64)
+            nothing = np.zeros(cut.chunks, np.int64)
+            return Following(nothing, nothing, nothing > 0)
         starts, ends = cut.starts_ns, cut.ends_ns
-        running = np.concatenate([np.zeros((1, counts.shape[1])), counts[: cut.chunks].cumsum(axis=0)])
         # One chunk's length before it at the latest, and the whole span at the earliest.
         last = np.searchsorted(ends, starts - (ends - starts), side="right")
         first = np.minimum(np.searchsorted(ends, starts - span_ns, side="right"), last)
-        against: Ints = np.arange(cut.chunks)
         oldest = starts[np.minimum(first, cut.chunks - 1)]
-        enough = (last > first) & (starts - oldest >= ROLLING_FILLED * span_ns)
-        return running[last] - running[first], np.where(enough, against, -1)
+        return Following(first, last, (last > first) & (starts - oldest >= ROLLING_FILLED * span_ns))
 
     return expectation
 
@@ -73,19 +70,22 @@ def against_season(season: SeasonCut, by_hour: Floats) -> Expectation:
         by_hour: float64 (blocks + 1, 168, bins): one column's counts by block and hour.
     """
 
-    def expectation(cut: Cut, counts: Floats) -> tuple[Floats, Ints]:  # noqa: ARG001 - by hours, not by chunks.
+    def expectation(cut: Cut, by_block: Floats) -> Iterator[Several]:  # noqa: ARG001 - by hours, not by blocks.
         outside, rows = by_hour.sum(axis=0) - by_hour, season.rows.sum(axis=0) - season.rows
-        found = np.zeros((cut.chunks, by_hour.shape[2]))
-        for block in range(len(rows) - 1):
-            mine = cut.blocks == block
-            share = season.mix[mine] / season.mix[mine].sum(axis=1, keepdims=True)
-            known, total = rows[block] > 0, rows[block].sum()
-            weights = np.divide(share, rows[block], out=np.zeros_like(share), where=known)
-            elsewhere = share[:, ~known].sum(axis=1) / max(total, 1.0)
-            variance = (share * weights).sum(axis=1) + elsewhere**2 * total
-            mixed = weights @ outside[block] + elsewhere[:, None] * outside[block].sum(axis=0)
-            found[mine] = np.divide(mixed, variance[:, None], out=np.zeros_like(mixed), where=variance[:, None] > 0)
-        return found, np.where(found.any(axis=1), np.arange(cut.chunks), -1)
+        step = max(1, _CELLS_AT_A_TIME // by_hour.shape[2])
+        for begin in range(0, cut.chunks, step):
+            blocks, mixes = cut.blocks[begin : begin + step], season.mix[begin : begin + step]
+            found = np.zeros((len(blocks), by_hour.shape[2]))
+            for block in range(len(rows) - 1):
+                mine = blocks == block
+                share = mixes[mine] / mixes[mine].sum(axis=1, keepdims=True)
+                known, total = rows[block] > 0, rows[block].sum()
+                weights = np.divide(share, rows[block], out=np.zeros_like(share), where=known)
+                elsewhere = share[:, ~known].sum(axis=1) / max(total, 1.0)
+                variance = ((share * weights).sum(axis=1) + elsewhere**2 * total)[:, None]
+                mixed = weights @ outside[block] + elsewhere[:, None] * outside[block].sum(axis=0)
+                found[mine] = np.divide(mixed, variance, out=np.zeros_like(mixed), where=variance > 0)
+            yield Several(begin, found, np.where(found.any(axis=1), np.arange(len(found)), -1))
 
     return expectation
 
@@ -99,20 +99,23 @@ class SeasonTables:
         data: Rows with times.
         timeline: Which window each row is in.
         cuts: Per window length, how the rows are cut.
+        zone: Time zone of the hours.
 
     Raises:
         BaselineError: There are no times.
+        ConfigError: There is no such time zone.
     """
 
-    def __init__(self, data: Rows, timeline: Timeline, cuts: Mapping[WindowLength, Cut]) -> None:
+    def __init__(self, data: Rows, timeline: Timeline, cuts: Mapping[WindowLength, Cut], zone: str) -> None:
         if not data.timed:
             raise BaselineError("--seasonal needs to know when each row was: name the column with --timestamp")
+        self.zone = zone
         self._timeline = timeline
         self._hours = np.empty(data.count, np.uint8)
         first = 0
         for batch in data.batches((), times=True):
             times = batch.column(0).cast(pa.int64()).to_numpy()
-            self._hours[first : first + len(times)] = hours_of_week(times)
+            self._hours[first : first + len(times)] = hours_of_week(times, zone)
             first += len(times)
         self.rows = np.bincount(self._hours, minlength=HOURS_OF_WEEK).astype(np.int64)
         """int64 (168,): rows by hour of the week."""

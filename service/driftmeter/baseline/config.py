@@ -23,7 +23,7 @@ class ReferenceConfig(BaseModel):
     rolling: Duration | None = None
     """The model's own windows of so long, without those that drifted; such as 7d."""
     seasonal: Literal["hour-of-week"] | None = None
-    """The baseline at the hours of the week (UTC) that a window's rows are of; the file has to be built with
+    """The baseline at the hours of the week that a window's rows are of; the file has to be built with
     `--seasonal hour-of-week`."""
     previous: Literal[True] | None = None
     """The window before."""
@@ -100,8 +100,3 @@ class BaselineConfig(BaseModel):
     def other_version(self) -> str | None:
         """The version that windows are compared with; None when they are with none."""
         return next((each.version for each in self.references if each.version is not None), None)
-
-    @property
-    def is_seasonal(self) -> bool:
-        """Whether baselines must know the hours of the week."""
-        return any(each.sort == "seasonal" for each in self.references)

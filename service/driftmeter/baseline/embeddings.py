@@ -1,48 +1,56 @@
-"""Reference rows whose columns of embeddings become columns of numbers."""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+"""How a baseline looks at its embeddings: learned from the vectors of reference rows, two passes over them."""
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
+from driftmeter.baseline.data import Rows
 from driftmeter.model.baseline import Baseline
-from driftmeter.summary.embeddings import DISTANCE, Frame, vectors_of, with_measured
+from driftmeter.model.columns import Column
+from driftmeter.summary.embeddings import DIMENSIONS_MAX, DISTANCE, Frame, Vectors
+
+VECTORS_MAX = 4_096
+"""Vectors from which the directions are found in which they differ most."""
+
+_NUMBERS_MAX = 2**22  # In them together: 32 MB.
+
+_REACH_MAX = 1e100  # Sums of squares stay finite.
+
+Floats = npt.NDArray[np.float64]
 
 
-def frames_of_rows(batches: Sequence[pa.RecordBatch]) -> dict[str, Frame]:
-    """The frame of each column of embeddings, by field: from its vectors of the length that most have.
+def learn_frame(rows: Rows, field: str) -> Frame | str:
+    """The frame of one column of embeddings, from its vectors of the length that most have; memory is bounded.
 
-    Columns without any whole vector have none.
+    It depends on the rows and their order alone, not on how they are cut into batches.
+
+    Returns:
+        The frame, or why there is none.
     """
-    columns: dict[str, list[pa.Array]] = {}
-    for batch in batches:
-        for field in batch.schema:
-            if pa.types.is_fixed_size_list(field.type):
-                columns.setdefault(field.name, []).append(batch.column(field.name))
-    frames: dict[str, Frame] = {}
-    for name, parts in columns.items():
-        rows: dict[int, int] = {}
-        for part in parts:
-            rows[part.type.list_size] = rows.get(part.type.list_size, 0) + len(part) - part.null_count
-        usual = max(rows, key=lambda size: rows[size])
-        vectors = np.concatenate([vectors_of(part) for part in parts if part.type.list_size == usual])
-        whole = vectors[np.isfinite(vectors).all(axis=1)]
-        if len(whole):
-            frames[name] = Frame.of(whole)
-    return frames
-
-
-def measured(batches: Sequence[pa.RecordBatch], frames: Mapping[str, Frame]) -> list[pa.RecordBatch]:
-    """The batches with numbers in the place of embeddings; those that have no frame are left out."""
-    return [_without_lists(with_measured(batch, {}, frames)[0]) for batch in batches]
-
-
-def with_frames(baseline: Baseline, frames: Mapping[str, Frame]) -> Baseline:
-    """A baseline that was built of `measured` rows, with how it looks at vectors."""
-    numbers = {f"{field}.{DISTANCE}": frame.numbers for field, frame in frames.items()}
-    columns = tuple(replace(each, frame=numbers.get(each.column.field)) for each in baseline.columns)
-    return replace(baseline, columns=columns)
+    lengths = np.zeros(DIMENSIONS_MAX + 1, np.int64)
+    for batch in rows.batches([field]):
+        vectors = Vectors.of(batch.column(0))
+        sizes = vectors.sizes[vectors.finite()]
+        lengths += np.bincount(sizes[sizes <= DIMENSIONS_MAX], minlength=len(lengths))
+    lengths[0] = 0
+    dimensions = int(lengths.argmax())
+    count = int(lengths[dimensions])
+    if not count:
+        return f"none of its vectors has numbers alone, and at most {DIMENSIONS_MAX:,} of them"
+    total, taken = np.zeros(dimensions), list[Floats]()
+    step, before = -(-count // max(1, min(VECTORS_MAX, _NUMBERS_MAX // dimensions))), 0
+    for batch in rows.batches([field]):
+        vectors = Vectors.of(batch.column(0))
+        usable = vectors.finite() & vectors.fitting(dimensions)
+        vectors.add_to(total, usable)
+        places = np.flatnonzero(usable)
+        taken.append(vectors.take(places[-before % step :: step], dimensions))
+        before += len(places)
+    mean, some = total / count, np.concatenate(taken)
+    with np.errstate(all="ignore"):
+        reach = np.abs(some - mean).max()
+    if not reach <= _REACH_MAX:
+        return "its numbers are too large to be compared as vectors"
+    return Frame.of(mean, some)
 
 
 def frames_of(baseline: Baseline) -> dict[str, Frame]:
@@ -54,5 +62,11 @@ def frames_of(baseline: Baseline) -> dict[str, Frame]:
     }
 
 
-def _without_lists(rows: pa.RecordBatch) -> pa.RecordBatch:
-    return rows.select([field.name for field in rows.schema if not pa.types.is_fixed_size_list(field.type)])
+def embeddings_of(baseline: Baseline) -> list[str]:
+    """Names of the columns of embeddings that a baseline knows."""
+    return [Column.from_field(field).name for field in frames_of(baseline)]
+
+
+def frame_column(field: str) -> str:
+    """The field of the column that keeps the frame of a field of embeddings."""
+    return f"{field}.{DISTANCE}"

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from driftmeter.baseline.packed import CHUNK_COUNTS, CHUNK_STATISTICS, flat_numbers, pack_chunks, unpack_chunks
 from driftmeter.baseline.seasons import pack_seasons, unpack_seasons
 from driftmeter.errors import BaselineError, DamagedError
-from driftmeter.model.baseline import Baseline, ColumnBaseline, Cuts
+from driftmeter.model.baseline import ROLLING_NS, Baseline, ColumnBaseline, Cuts
 from driftmeter.model.bins import CategoryBins, NumericBins
 from driftmeter.model.columns import Column, Role
+from driftmeter.model.seasons import UTC
 
 FORMAT_VERSION = 2
 """Raised when a file can no longer be read by earlier releases."""
@@ -112,7 +113,8 @@ def baseline_from_content(content: bytes, place: str) -> Baseline:
         BaselineError: Says what is wrong with it and what to do.
     """
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        # Not by way of a data set: its threads may outlive the reading, and a process that ends then is aborted.
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError) as error:
         raise BaselineError(
             f"{place}: damaged or not a baseline file ({error}); build it again with: driftmeter baseline build"
@@ -154,6 +156,8 @@ def _to_table(baseline: Baseline) -> tuple[pa.Table, str]:
         **described,
         "skipped": dict(baseline.skipped),
     }
+    if baseline.rolling_ns != ROLLING_NS:
+        header["rolling_ns"] = baseline.rolling_ns
     if baseline.segments:
         parts = {
             label: _part_table(each, [_of_segment(_to_row(column)) for column in each.columns])
@@ -182,6 +186,7 @@ def _part_table(part: Baseline, rows: list[dict[str, Any]]) -> tuple[pa.Table, d
         "windows": list(part.windows),
         "chunks": described,
         "hours": None if part.hours is None else part.hours.tolist(),
+        "zone": part.zone,
     }
 
 
@@ -210,7 +215,8 @@ def _from_table(place: str, table: pa.Table) -> Baseline:
     size = len(table) // (1 + len(described))
     rows = table.slice(0, size)
     columns = tuple(map(_from_row, rows.select(_SCHEMA.names).to_pylist()))
-    whole = _part_from(Baseline(header["model"], header["version"], "file", 0, None, None, columns, ()), header, rows)
+    bare = Baseline(header["model"], header["version"], "file", 0, None, None, columns, ())
+    whole = _part_from(replace(bare, rolling_ns=header.get("rolling_ns", ROLLING_NS)), header, rows)
     segments = {
         each["segment"]: _segment_from(whole, each, table.slice(number * size, size))
         for number, each in enumerate(described, 1)
@@ -236,6 +242,7 @@ def _part_from(bare: Baseline, said: dict[str, Any], rows: pa.Table) -> Baseline
         windows=tuple(said["windows"]),
         chunks=unpack_chunks(said["chunks"], [rows.column(name) for name in (CHUNK_COUNTS, CHUNK_STATISTICS)]),
         hours=None if said["hours"] is None else np.array(said["hours"], np.int64),
+        zone=said.get("zone", UTC),  # Older files count by UTC.
     )
 
 

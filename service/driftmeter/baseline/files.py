@@ -2,6 +2,7 @@
 
 import glob
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from driftmeter.baseline.data import (
     Rows,
     first_line,
     held,
+    is_list,
+    is_marked,
     is_text,
     plan_columns,
     times_of,
@@ -34,6 +37,7 @@ HELD_CELLS_MAX = 2**24
 """Rows × columns that are read into memory once, some 130 MB; of more, each use reads what it needs anew."""
 
 _BATCH_ROWS = 2**18
+_BATCH_NUMBERS = 2**22  # Of vectors, in a batch: 32 MB.
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +69,14 @@ class _File:
         position = 0
         with _readable(self.name, "Parquet"):
             file = pq.ParquetFile(self.source, read_dictionary=self.texts, metadata=self.metadata)
+            at_once = rows_at_once(self.metadata, self.schema, columns)
             for group in range(self.metadata.num_row_groups):
                 rows = self.metadata.row_group(group).num_rows
                 if position + rows <= first or position >= stop:
                     position += rows
                     continue
                 # Asked for several groups at once, the reader would keep what it has read of all of them.
-                for batch in file.iter_batches(_BATCH_ROWS, [group], columns):
+                for batch in file.iter_batches(at_once, [group], columns):
                     begin, end = max(first - position, 0), min(stop - position, batch.num_rows)
                     position += batch.num_rows
                     if begin < end:
@@ -118,7 +123,7 @@ class RowFiles:
     def batches(
         self, fields: Sequence[str], *, times: bool = False, first: int = 0, stop: int | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Batches of up to 262,144 rows; see `Rows`."""
+        """Batches of up to 262,144 rows, and fewer of vectors; see `Rows`."""
         names = {field: (name, kind) for name, (field, kind) in self.plan.columns.items()}
         picked = [names[field] for field in fields]
         clock = [self.plan.timestamp] if times and self.plan.timestamp else []
@@ -178,6 +183,21 @@ def read_datasets(
     return [_rows_of(each, options, source, held_cells_max) for source, each in zip(sources, files, strict=True)]
 
 
+def rows_at_once(metadata: pq.FileMetaData, schema: pa.Schema, columns: Sequence[str]) -> int:
+    """Rows to read at a time of some columns of a file, so that vectors among them stay within some 32 MB."""
+    vectors = [name for name in columns if is_list(schema.field(name).type)]
+    numbers = max((_numbers_in(metadata, name) for name in vectors), default=0)
+    width = -(-numbers // max(1, int(metadata.num_rows)))
+    return max(1, min(_BATCH_ROWS, _BATCH_NUMBERS // max(1, width)))
+
+
+def _numbers_in(metadata: pq.FileMetaData, name: str) -> int:
+    """Elements that a file's lists of one column have together."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(int(chunk.num_values) for chunk in chunks if chunk.path_in_schema.startswith(f"{name}."))
+
+
 def find_files(patterns: Sequence[Path]) -> list[Path]:
     """The files that are meant, in order; raises BaselineError where there are none.
 
@@ -209,25 +229,42 @@ def _rows_of(files: Sequence[_File], options: ColumnOptions, source: str, held_c
         if missing := sorted(set(first.schema.names) ^ set(file.schema.names)):
             raise BaselineError(f"{file.name}: column {missing[0]!r} is only in one of this file and {first.name}")
     types = {name: [file.schema.field(name).type for file in files] for name in first.schema.names}
-    if _count(files) * len(types) > held_cells_max:
-        empty = [name for name in types if all(_is_empty(file, name) for file in files)]
+    if _cells(files, types, options) > held_cells_max:
+        empty = sorted(set.intersection(*(_empty_columns(file) for file in files)), key=list(types).index)
         rows = RowFiles(files, plan_columns(types, empty, options, source))
         rows.check_times()
         return rows
     unused = {name for name, column in options.roles.items() if column.role not in READ_ROLES} | options.ignore
+    unused |= {
+        name
+        for name in types
+        if any(map(is_list, types[name]))
+        and name != options.timestamp
+        and not is_marked(options.column(name), options.embeddings)
+    }
     tables = [file.read([name for name in types if name not in unused]) for file in files]
     empty = [name for name in tables[0].schema.names if all(t.column(name).null_count == t.num_rows for t in tables)]
     return held(tables, plan_columns(types, empty, options, source))
 
 
-def _is_empty(file: _File, name: str) -> bool:
-    """Whether a file says that a column has no value in it."""
-    position = file.metadata.schema.names.index(name) if name in file.metadata.schema.names else -1
-    if position < 0 or file.metadata.num_columns != len(file.schema.names):
-        return False
+def _empty_columns(file: _File) -> set[str]:
+    """Columns that a file says have no value in it."""
+    names = file.metadata.schema.names
+    if file.metadata.num_columns != len(file.schema.names):
+        return set()
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-    told = [(group.column(position).statistics, group.num_rows) for group in groups]
-    return all(each is not None and each.has_null_count and each.null_count == rows for each, rows in told)
+
+    def is_empty(position: int) -> bool:
+        told = ((group.column(position).statistics, group.num_rows) for group in groups)
+        return all(each is not None and each.has_null_count and each.null_count == rows for each, rows in told)
+
+    return {name for position, name in enumerate(names) if is_empty(position)}
+
+
+def _cells(files: Sequence[_File], types: Mapping[str, Sequence[pa.DataType]], options: ColumnOptions) -> int:
+    """Numbers that these files take in memory: one for each value, and of vectors one for each of their elements."""
+    vectors = [name for name in types if is_marked(options.column(name), options.embeddings)]
+    return _count(files) * len(types) + sum(_numbers_in(file.metadata, name) for file in files for name in vectors)
 
 
 def _count(files: Sequence[_File]) -> int:
@@ -250,11 +287,14 @@ def _open(path: Path, timestamp: str | None) -> _File:
         opened = pq.ParquetFile(source)
         texts = [each.name for each in opened.schema_arrow if is_text(each.type) and each.name != timestamp]
         file = _File(str(path), source, opened.metadata, opened.schema_arrow, texts)
-    names = file.schema.names
-    twice = sorted({name for name in names if names.count(name) > 1})
+    _check_unique(path, file.schema.names)
+    return file
+
+
+def _check_unique(path: Path, names: Sequence[str]) -> None:
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise BaselineError(f"{path}: two columns are called {twice[0]!r}")
-    return file
 
 
 def _converted(path: Path) -> pa.NativeFile:
@@ -262,6 +302,8 @@ def _converted(path: Path) -> pa.NativeFile:
     separator = "\t" if path.name.lower().endswith(".tsv") else ","
     with _readable(str(path), "CSV"), tempfile.TemporaryDirectory(prefix="driftmeter-") as folder:
         target = Path(folder) / "rows.parquet"
+        head = pl.read_csv(path, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False)
+        _check_unique(path, [str(name) for name in head.row(0)])  # The reader would give one of them another name.
         rows = pl.scan_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False)
         rows.sink_parquet(target, compression="lz4")
         return pa.OSFile(str(target))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from driftmeter.baseline.derivation import Derivation
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.columns import Column, Kind
 
@@ -13,10 +14,10 @@ def differences(baseline: Baseline, live: Mapping[str, Kind], empty: Collection[
 
     Args:
         baseline: The baseline.
-        live: What each live column holds, by field.
+        live: What each live column holds, by field; texts and embeddings as they are.
         empty: Live fields that never had a value.
     """
-    kinds = baseline.layout.kinds
+    kinds = Derivation.of(baseline).raw_kinds(baseline)
     there = live.keys() - set(empty)
     other = {name for name in kinds.keys() & there if kinds[name] is not live[name]}
     return words(kinds.keys() - there, there - kinds.keys(), {name: (kinds[name], live[name]) for name in other})

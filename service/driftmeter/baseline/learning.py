@@ -8,18 +8,14 @@ from functools import partial
 import pyarrow as pa
 
 from driftmeter.baseline.build import build_baseline, dataset_of_batches
-from driftmeter.baseline.embeddings import frames_of_rows, measured, with_frames
+from driftmeter.baseline.derived_rows import DerivedRows
 from driftmeter.baseline.file import hashed
-from driftmeter.baseline.texts import TextRows
 from driftmeter.errors import BaselineError
 from driftmeter.model.baseline import Baseline
 from driftmeter.model.bundle import Tree
 from driftmeter.model.predictions import ModelKey, Predictions
 from driftmeter.model.waiting import batches_from_state, batches_state
 from driftmeter.telemetry.logs import fields
-
-_DRAWS = 32
-"""Draws for the noise of a provisional baseline, which decides nothing: a quarter of the time of the usual number."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,10 +92,8 @@ def _first(batches: list[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
 
 def _learn(key: ModelKey, rows: list[pa.RecordBatch], texts: tuple[str, ...]) -> Baseline | None:
     try:
-        frames = frames_of_rows(rows)
-        data = TextRows.of_reference(dataset_of_batches(measured(rows, frames)), texts)
-        built = build_baseline(data, key.model, key.version, (), name="learned", noise_draws=_DRAWS)
-        return hashed(with_frames(built, frames))
+        data = DerivedRows.of_reference(dataset_of_batches(rows), texts)
+        return hashed(build_baseline(data, key.model, key.version, (), name="learned"))
     except BaselineError as error:
         _LOG.warning("cannot learn a baseline from these rows: %s", error, extra=fields(model=key.model))
         return None

@@ -1,7 +1,8 @@
 """Tables of chunks as they stand in a baseline file: two lists of numbers per column, and what they mean.
 
-The header has, per window length, the number of chunks, which ratios, comparisons and methods there are, and the
-instants, rows and blocks of the chunks. The lists of a column hold, for one length after the other, in that order:
+The header has, per window length, the number of chunks, which ratios, comparisons and methods there are, the instants,
+rows and blocks of the chunks, and how many rows the ratios of whole rows count. The lists of a column hold, for one
+length after the other, in that order:
 
     counts       values, then each ratio
     statistics   for each comparison the rows compared with, then each method; at the end, for each method, the means
@@ -55,7 +56,8 @@ def unpack_chunks(described: Sequence[Described], columns: Sequence[pa.ChunkedAr
         rows, blocks = _array(each["rows"]), _array(each["blocks"])
         size = int(blocks.max()) + 1
         distant = {key: np.stack([statistics.take(size), statistics.take(size)]) for key in each["distant"]}
-        found[each["window"]] = Chunks(starts, rows, blocks, values, ratios, compared, distant)
+        whole = {key: _array(text) for key, text in each.get("whole", {}).items()}  # Older files have none.
+        found[each["window"]] = Chunks(starts, rows, blocks, values, ratios, compared, distant, whole)
     return found
 
 
@@ -74,6 +76,7 @@ def _describe(window: str, chunks: Chunks) -> Described:
         "blocks": _text(chunks.blocks),
         "ratios": list(chunks.ratios),
         "distant": list(chunks.distant),
+        **({"whole": {key: _text(each) for key, each in chunks.whole.items()}} if chunks.whole else {}),
         "compared": {kind.value: list(each.squared) for kind, each in chunks.compared.items()},
     }
 

@@ -21,7 +21,7 @@ def sampled(columns: Sequence[ColumnBaseline], data: Rows) -> tuple[ColumnBaseli
     fields, most = [each.field for each in layout.columns], rows_max(len(columns), BASELINE_ROWS_MAX)
     sample, first = RowSample.empty(len(columns)), 0
     for rows in data.batches(fields, times=data.timed):
-        sample = sample_of(layout, keyed(rows, first), sample, most)
+        sample = sample_of(layout, _ordered(keyed(rows, first)), sample, most)
         first += rows.num_rows
     return with_sample(columns, sample)
 
@@ -35,14 +35,19 @@ def with_sample(columns: Sequence[ColumnBaseline], sample: RowSample) -> tuple[C
 
 
 def keyed(rows: pa.RecordBatch, first: int) -> pa.RecordBatch:
-    """Rows with what a sample needs: their numbers as keys, and as times where they have none.
+    """Rows with their numbers as keys.
 
     Args:
-        rows: Rows of a file, with `TIME_FIELD` where they have times.
+        rows: Rows of a file.
         first: Number of the first one: of rows that are read in parts, all numbers differ.
     """
-    numbers = np.arange(first, first + rows.num_rows, dtype=np.int64)
-    with_keys = rows.append_column("span_key", pa.array(numbers.astype(np.uint64)))
+    keys = np.arange(first, first + rows.num_rows, dtype=np.uint64)
+    return rows.append_column("span_key", pa.array(keys))
+
+
+def _ordered(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows with times: their keys where they have none, so that they stay in their order."""
     if TIME_FIELD in rows.schema.names:
-        return with_keys
-    return with_keys.append_column(TIME_FIELD, pa.array(numbers).cast(pa.timestamp("ns", tz="UTC")))
+        return rows
+    numbers = rows.column("span_key").cast(pa.int64())
+    return rows.append_column(TIME_FIELD, numbers.cast(pa.timestamp("ns", tz="UTC")))

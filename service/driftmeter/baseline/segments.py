@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from driftmeter.baseline.data import Rows
 from driftmeter.errors import BaselineError
 from driftmeter.model.columns import Column, Kind, Role
-from driftmeter.model.segments import OTHER, label_of
+from driftmeter.model.segments import OTHER, label_of, values_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +90,35 @@ def segments_of(rows: Rows, name: str, values_max: int) -> Iterator[tuple[str, S
     commonest = _commonest(rows, field, values_max)
     if not commonest:
         raise BaselineError(f"--segment {name}: the column has no usable value")
-    of_row = np.empty(rows.count, np.uint16)
-    first = 0
-    for batch in rows.batches([field]):
-        of_row[first : first + batch.num_rows] = places_of(batch.column(0), commonest)
-        first += batch.num_rows
+    of_row = _places(rows, field, commonest)
     for place, value in enumerate([*commonest, OTHER]):
         mine = of_row == place
         if mine.any():
             yield label_of(name, value), SegmentRows(rows, mine)
+
+
+def rows_of(rows: Rows, label: str, known: Sequence[str]) -> SegmentRows:
+    """The rows of one segment; rows of a column's other values are its others.
+
+    Args:
+        rows: Rows that hold the column, with the role of a segment.
+        label: The segment's label.
+        known: Labels of all segments.
+    """
+    name, _, value = label.partition("=")
+    values = values_of(known, name)
+    place = values.index(value) if value in values else len(values)
+    return SegmentRows(rows, _places(rows, Column(Role.SEGMENT, name).field, values) == place)
+
+
+def _places(rows: Rows, field: str, values: Sequence[str]) -> npt.NDArray[np.uint16]:
+    """uint16 (rows.count,): as `places_of`, of all rows."""
+    of_row = np.empty(rows.count, np.uint16)
+    first = 0
+    for batch in rows.batches([field]):
+        of_row[first : first + batch.num_rows] = places_of(batch.column(0), values)
+        first += batch.num_rows
+    return of_row
 
 
 def places_of(values: pa.DictionaryArray, known: Sequence[str]) -> npt.NDArray[np.uint16]:

@@ -9,12 +9,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from driftmeter.baseline.data import Rows
+from driftmeter.model.counts import NEVER_NS
 from driftmeter.model.windows import WindowLength
 
 Ints = npt.NDArray[np.int64]
 
 _TABLE_STEPS_MAX = 2**22
 """Spans of time up to so many steps have a table of their windows; in longer ones each row's is searched."""
+
+_BLOCK_ROWS = 2**16
+"""Rows of which it is known which windows they are in: those of a group of windows are sought from block to block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,8 @@ class Timeline:
     def __init__(self, data: Rows, lengths: Sequence[WindowLength]) -> None:
         self._step_ns = math.gcd(*(each.length_ns for each in lengths)) if data.timed else 0
         self._origin = 0
+        self._rows = data.count
+        self._blocks: dict[str, Ints] = {}
         self._steps: npt.NDArray[np.int32] | Ints = np.empty(data.count if self._step_ns else 0, np.int32)
         self.start_ns: int | None = None
         self.end_ns: int | None = None
@@ -86,6 +92,39 @@ class Timeline:
             return np.asarray(table[steps])
         numbers = (steps.astype(np.int64) + self._origin) // (length.length_ns // self._step_ns)
         return self._numbered(length, numbers)
+
+    def newest(self, data: Rows, lengths: Sequence[WindowLength]) -> dict[WindowLength, Ints]:
+        """Per length, the greatest time of the rows of each window, int64 (count,); empty without times.
+
+        Args:
+            data: The same rows; their times are read once more.
+            lengths: Some of the lengths.
+        """
+        if not data.timed:
+            return {}
+        found = {each: np.full(self._windows[each.name].count, NEVER_NS, np.int64) for each in lengths}
+        first = 0
+        for batch in data.batches((), times=True) if found else ():
+            times = batch.column(0).cast(pa.int64()).to_numpy()
+            for length, newest in found.items():
+                np.maximum.at(newest, self.slots(length, first, first + len(times)), times)
+            first += len(times)
+        return found
+
+    def holding(self, length: WindowLength, first: int, last: int) -> tuple[int, int]:
+        """The first row, and the one after the last, of all that may be in the windows `first` to `last`.
+
+        Few more than these where rows are in the order of time, all rows where they are in none.
+        """
+        if length.name not in self._blocks:
+            begins = range(0, self._rows, _BLOCK_ROWS)
+            parts = (self.slots(length, begin, min(begin + _BLOCK_ROWS, self._rows)) for begin in begins)
+            self._blocks[length.name] = np.array([(part.min(), part.max()) for part in parts])
+        low, high = self._blocks[length.name].T
+        holding = np.flatnonzero((low < last) & (high >= first))
+        if not len(holding):
+            return 0, 0
+        return int(holding[0]) * _BLOCK_ROWS, min((int(holding[-1]) + 1) * _BLOCK_ROWS, self._rows)
 
     def _add(self, times: Ints, first: int) -> Ints:
         """Take the times of some more rows; returns the steps that they are in."""

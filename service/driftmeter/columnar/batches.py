@@ -188,7 +188,7 @@ class BatchBuilder:
             counts = {name: int(cells.dropped[-reason]) for reason, name in _DROPPED.items()}
             outcome.dropped_values.update({name: count for name, count in counts.items() if count})
         embeddings = embedding_columns(part.columns.names, self._attributes.embeddings)
-        vectors: dict[int, pa.FixedSizeListArray] = {}
+        vectors: dict[int, pa.ListArray] = {}
         if embeddings:
             rows, cells, vectors, dropped = collapse(part.rows, cells, embeddings)
             part = part._replace(rows=rows)

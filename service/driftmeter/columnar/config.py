@@ -54,7 +54,8 @@ class AttributesConfig(BaseModel):
     embeddings: tuple[str, ...] = ()
     """Columns of embeddings, by name, wildcards allowed: an array of numbers that is one value, and not one row per
     element. At most 4,096 numbers; all arrays of one span must have one length. Each becomes columns of numbers:
-    NAME.norm, NAME.cosine, NAME.distance and NAME.component_1 to 4, as seen from the baseline's vectors."""
+    NAME.norm, NAME.cosine, NAME.distance and NAME.component_1 to 4, as seen from the baseline's vectors. Models with a
+    baseline file need it here too, as well as in the file (`baseline build --embedding`)."""
     max_columns: int = Field(default=2_000, ge=1)
     """Most columns kept per model and version; values of further ones are dropped and counted. At least 1."""
     max_models: int = Field(default=1_000, ge=1)

@@ -2,7 +2,8 @@
 
 The decoder makes a row of each element of an entry's arrays. Where an embedding is among a batch's columns, these rows
 become one row per entry again, and the elements the vector of this row. So the arrays of one entry are all embeddings,
-of one length, and other arrays beside them are not taken as batched inference.
+of one length, and other arrays beside them are not taken as batched inference. Entries may differ in that length: which
+one is right only a baseline knows.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from driftmeter.columnar.columns import MISMATCH, PRESENT, Cells
+from driftmeter.columnar.columns import ABSENT, MISMATCH, PRESENT, Cells
 from driftmeter.columnar.rows import Rows
-
-DIMENSIONS_MAX = 4_096
-"""Longest vector that is taken; longer ones are values of the wrong type."""
+from driftmeter.summary.embeddings import DIMENSIONS_MAX
 
 
 class Collapsed(NamedTuple):
@@ -26,13 +25,13 @@ class Collapsed(NamedTuple):
     Attributes:
         rows: Its rows.
         cells: Its cells.
-        vectors: The column of vectors, by number of the column.
+        vectors: The column of vectors, of type `VECTORS`, by number of the column.
         dropped: Values that stood in rows which are no rows any more, of other columns: elements beside an embedding.
     """
 
     rows: Rows
     cells: Cells
-    vectors: dict[int, pa.FixedSizeListArray]
+    vectors: dict[int, pa.ListArray]
     dropped: int
 
 
@@ -84,15 +83,21 @@ def _vectors(
     starts: npt.NDArray[np.int64],
     sizes: npt.NDArray[np.int64],
     states: npt.NDArray[np.uint8],
-) -> pa.FixedSizeListArray:
-    """One column's vectors; entries of another length than most have count as of the wrong type, in `states`."""
-    given = cells.states[column, starts] != 0
-    lengths = sizes[given & (sizes <= DIMENSIONS_MAX)]
-    dimensions = int(np.bincount(lengths).argmax()) if len(lengths) else 1
-    fits = given & (sizes == dimensions)
-    places = np.where(fits, starts, 0)[:, None] + np.where(fits, 1, 0)[:, None] * np.arange(dimensions)
-    fits &= (cells.states[column][places] == PRESENT).all(axis=1)
+) -> pa.ListArray:
+    """One column's vectors; those that are too long or have something else than numbers count as of the wrong type.
+
+    That is noted in `states`.
+    """
+    ends = starts + sizes
+    some, whole = (
+        np.concatenate(([0], np.cumsum(flags)))
+        for flags in (cells.states[column] != ABSENT, cells.states[column] == PRESENT)
+    )
+    given = some[ends] > some[starts]
+    fits = given & (sizes <= DIMENSIONS_MAX) & (whole[ends] - whole[starts] == sizes)
     states[given & ~fits] = MISMATCH
-    numbers = np.where(fits[:, None], cells.cells[column][places].view(np.float64), 0.0)
     states[fits] = PRESENT
-    return pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), dimensions, mask=pa.array(~fits))
+    taken = np.where(fits, sizes, 0)
+    offsets = np.concatenate(([0], np.cumsum(taken))).astype(np.int32)
+    numbers = cells.cells[column, : sizes.sum()][np.repeat(fits, sizes)].view(np.float64)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers), mask=pa.array(~fits))

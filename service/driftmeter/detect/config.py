@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from driftmeter.methods import DECIDING_METHODS, METHODS
-from driftmeter.methods.ratios import RATIOS, ROWS
+from driftmeter.methods.ratios import MODEL_RATIOS, RATIOS, ROWS
 from driftmeter.methods.sampled import SAMPLED
 from driftmeter.model.windows import instant_ns
 
@@ -18,7 +18,7 @@ _VOLUME_MIN_EFFECT = 0.5
 
 DEFAULT_MIN_EFFECTS: Mapping[str, float] = MappingProxyType(
     {key: METHODS[key].default_min_effect or 0.0 for key in DECIDING_METHODS}
-    | {key: spec.default_min_effect for key, spec in RATIOS.items()}
+    | {key: spec.default_min_effect for key, spec in {**RATIOS, **MODEL_RATIOS}.items()}
     | {ROWS: _VOLUME_MIN_EFFECT}
 )
 """Smallest effect worth an alarm of everything that decides, unless configured."""
@@ -76,8 +76,9 @@ class DetectConfig(BaseModel):
     """When a column, and with it its model, is called drifted.
 
     Of a column's distribution Jensen-Shannon and the normalised Wasserstein distance decide, of its values the ratios
-    of missing, mismatched, non-finite, out-of-range and unseen ones; the other methods inform. A window exceeds when it
-    is more surprising than the level and its effect is large enough.
+    of missing, mismatched, non-finite, out-of-range and unseen ones, whether they are all the same, and how old the
+    newest is; of the model its rows, and the ratios of repeated and incomplete ones. The other methods inform. A window
+    exceeds when it is more surprising than the level and its effect is large enough.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -97,11 +98,22 @@ class DetectConfig(BaseModel):
     min_effect: dict[str, Effect] = {}
     """Smallest effect that counts as drift, however sure it is, by method and in its unit beyond noise; those not named
     keep their defaults: jensen_shannon 0.1, wasserstein_normalised 0.1 (standard deviations), missing_ratio,
-    type_mismatch_ratio and non_finite_ratio 0.005 (of the rows), out_of_range_ratio and unseen_ratio 0.01, rows 0.5
-    (natural logarithm)."""
+    type_mismatch_ratio and non_finite_ratio 0.005 (of the rows), out_of_range_ratio and unseen_ratio 0.01,
+    constant_ratio 0.005 (of the values: how much more of them are the commonest one than usual), freshness_ratio 0.25
+    (of the window's time), duplicate_ratio 0.05 and incomplete_ratio 0.005 (of the rows), rows 0.5 (natural
+    logarithm)."""
     volume_weight: float = Field(default=0.0, ge=0)
     """Whether the number of rows per window has a say in the model's drift: 0 gives it a score and a verdict of its own
     alone, as baselines made of training data seldom have the rows of live traffic."""
+    duplicates_weight: float = Field(default=0.0, ge=0)
+    """The same for rows that repeat another one: of fewer different rows than a window has, more repeat each other the
+    more there are, and training data are often rid of them."""
+    incomplete_weight: float = Field(default=0.0, ge=0)
+    """The same for rows whose sender dropped attributes: no file of reference rows has any, so every one is unusual;
+    where they were of a feature, its missing values have a say."""
+    freshness_weight: float = Field(default=0.0, ge=0)
+    """The same for the age of each column's newest value: training data seldom have the times of live traffic. A column
+    that falls silent for whole windows has missing values, too, which have a say."""
     features: dict[str, FeatureConfig] = {}
     """What is different for some columns, by name; wildcards are allowed, and the first that fits is taken."""
     maintenance: tuple[MaintenanceConfig, ...] = ()

@@ -13,14 +13,27 @@ from driftmeter.detect.judge import Calibration, Judge, Judged, calibration_of
 from driftmeter.detect.live_chunks import LiveChunks
 from driftmeter.detect.multivariate import SampleMethods
 from driftmeter.detect.null import Measured, Surprise
-from driftmeter.detect.quality import classes_of, quality_of
+from driftmeter.detect.quality import classes_of, freshness_of, quality_of, whole_rows_of
 from driftmeter.detect.reference import Expected, FixedReference, Reference
 from driftmeter.detect.sequential import SequentialDetectors, standardised
 from driftmeter.detect.table import FindingsTable, Numbers
 from driftmeter.detect.units import KEYS
 from driftmeter.methods import DECIDING, DECIDING_METHODS, METHODS
 from driftmeter.methods.groupings import build_groupings
-from driftmeter.methods.ratios import MISSING, NON_FINITE, OUT_OF_RANGE, RATIOS, ROWS, TYPE_MISMATCH, UNSEEN
+from driftmeter.methods.ratios import (
+    CONSTANT,
+    DUPLICATES,
+    FRESHNESS,
+    INCOMPLETE,
+    MISSING,
+    MODEL_KEYS,
+    MODEL_RATIOS,
+    NON_FINITE,
+    OUT_OF_RANGE,
+    RATIOS,
+    TYPE_MISMATCH,
+    UNSEEN,
+)
 from driftmeter.methods.score import Scores, score, to_squared_scale
 from driftmeter.methods.sequential import SEQUENTIAL
 from driftmeter.methods.spec import Bins, Scale
@@ -29,11 +42,14 @@ from driftmeter.model.bundle import Tree
 from driftmeter.model.counts import Counts, Moment, Tally, stack
 from driftmeter.model.findings import MODEL_FINDINGS_SCHEMA
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.quality import commonest_of, steps_of_age
 from driftmeter.model.stored import Stored
 from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import WindowLength
 
 Floats = npt.NDArray[np.float64]
+
+_NONE = pl.DataFrame()
 
 _OF_MEANS = "wasserstein_normalised"
 """The method whose natural variation bounds that of the means."""
@@ -49,8 +65,9 @@ class Evaluation:
         findings: `FINDINGS_SCHEMA`, by reference, and of each ordered by window, column and method; then what samples
             say of the model as a whole.
         model: `MODEL_FINDINGS_SCHEMA`, one row per reference and window.
-        quality: One row per window and column: rows, missing, type mismatches, out of range, unseen, moments.
-        classes: One row per window, categorical prediction and class: rows.
+        quality: One row per window and column: rows, missing, type mismatches, out of range, unseen, moments; nothing
+            of segments.
+        classes: One row per window, categorical prediction and class: rows; nothing of segments.
         judged: By reference, and of each by window: what the verdicts were made of, to explain them.
         anomalies: `ANOMALIES_SCHEMA`, the oddest sampled rows of each window.
     """
@@ -72,7 +89,8 @@ class Detector:
         references: What windows are compared with, at least one; the first one's verdicts are the model's alarm.
         config: When a column is called drifted.
         lengths: The window lengths that the model has, for the level; all that the baseline has unless given.
-        segment: Label of the segment that the windows are of; empty for the model itself.
+        segment: Label of the segment that the windows are of; empty for the model itself. Of segments drift alone is
+            looked at: they have neither quality nor classes nor samples.
         calibrations: Nulls and levels by the kinds of the references, where they are shared; from the baseline unless
             given.
     """
@@ -98,7 +116,7 @@ class Detector:
         self._units = self._calibrations[self.references[0].kind].units
         self._table = FindingsTable(key, self._units, segment)
         self._anchor = AnchorScores(key, baseline, self._groupings, segment)
-        self._sampled = SampleMethods(key, baseline, config.multivariate)
+        self._sampled = SampleMethods(key, baseline, () if segment else config.multivariate)
         self._sequences = [SequentialDetectors(len(baseline.columns)) for _ in self.references]
         self._live = LiveChunks(len(baseline.columns)) if baseline.is_provisional else None
         self._judges = [Judge(key.model, self._calibrations[each.kind], config) for each in self.references]
@@ -117,6 +135,8 @@ class Detector:
                 verdicts += judged
         sampled, anomalies = self._sampled.evaluate(windows)
         findings.append(sampled)
+        if self._segment:
+            return Evaluation(pl.concat(findings), pl.concat(models), _NONE, _NONE, verdicts, anomalies)
         return Evaluation(
             pl.concat(findings),
             pl.concat(models),
@@ -226,11 +246,13 @@ class Detector:
         scores: Scores,
         expected: Expected | None,
     ) -> Measured:
-        place, offsets = slice(part.start, part.stop), self._baseline.layout.offsets
+        place, layout = slice(part.start, part.stop), self._baseline.layout
+        mine, own, offsets = [windows[i] for i in part], counts.part(part.start, part.stop), layout.offsets
+        wholes = whole_rows_of(own)
         bins, tallies = counts.bins[place], counts.tallies[place].astype(np.float64)
         values = np.add.reduceat(bins, offsets[:-1], axis=1).astype(np.float64)
         lowest, highest = bins[:, offsets[:-1]].astype(np.float64), bins[:, offsets[1:] - 1].astype(np.float64)
-        starts = [windows[i].start_ns for i in part]
+        starts = [each.start_ns for each in mine]
         known = [each for each in starts if each is not None]
         by_time = len(known) == len(starts) and not windows[part[0]].window.by_rows
         compared = np.zeros((1, values.shape[1]))
@@ -250,8 +272,10 @@ class Detector:
             compared=compared,
             squared={key: to_squared_scale(METHODS[key], scores.values[key], values) for key in DECIDING_METHODS},
             hits={key: tallies[:, :, tally] for key, tally in _TALLIES.items()}
-            | {OUT_OF_RANGE.key: lowest + highest, UNSEEN.key: highest},
+            | {OUT_OF_RANGE.key: lowest + highest, UNSEEN.key: highest}
+            | {CONSTANT.key: commonest_of(layout, own).astype(np.float64), FRESHNESS.key: _age_steps(mine, own)},
             expected=usual,
+            whole={DUPLICATES.key: wholes["duplicates"][:, None], INCOMPLETE.key: wholes["incomplete"][:, None]},
         )
 
     def _standardised(
@@ -271,7 +295,7 @@ class Detector:
         rows = np.empty((len(KEYS), w, c + 1))
         rows[:, :, :c], rows[:, :, c] = measured.values, measured.rows
         for place, key in enumerate(KEYS):
-            own = slice(c, c + 1) if key == ROWS else slice(0, c)
+            own = slice(c, c + 1) if key in MODEL_KEYS else slice(0, c)
             if key in METHODS:
                 table["value"][place, :, own] = scores.values[key]
                 floor, effect = self._beyond_noise(key, scores.values[key], measured)
@@ -280,10 +304,12 @@ class Detector:
             elif key in SEQUENTIAL:
                 table["value"][place, :, own] = sequential[list(SEQUENTIAL).index(key)]
             elif key in RATIOS:
-                shared = measured.shared(RATIOS[key])
-                rows[place, :, own] = shared
+                rows[place, :, own] = measured.behind(RATIOS[key])
                 with np.errstate(invalid="ignore"):  # No rows, no share of them.
-                    table["value"][place, :, own] = measured.hits[key] / shared
+                    table["value"][place, :, own] = measured.hits[key] / measured.shared(RATIOS[key])
+            elif key in MODEL_RATIOS:
+                with np.errstate(invalid="ignore"):  # As above.
+                    table["value"][place, :, own] = measured.whole[key] / measured.rows[:, None]
             else:
                 table["value"][place, :, own] = np.array([each.volume for each in judged])[:, None]
             for number, each in enumerate(judged):
@@ -353,7 +379,14 @@ def _single(measured: Measured, number: int) -> Measured:
         {key: table[one] for key, table in measured.squared.items()},
         {key: table[one] for key, table in measured.hits.items()},
         measured.expected,
+        {key: table[one] for key, table in measured.whole.items()},
     )
+
+
+def _age_steps(windows: Sequence[WindowCounts], counts: Counts) -> Floats:
+    """Age of the newest value in steps of the window's time, float64 (w, c); nan where rows have no times."""
+    lengths = np.array([(each.end_ns or 0) - (each.start_ns or 0) for each in windows])[:, None] / 1e9
+    return steps_of_age(freshness_of(windows, counts), lengths)
 
 
 def _put(table: dict[str, Floats], place: int, window: int, own: slice, found: Surprise, *, ratio: bool) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,23 @@ import numpy.typing as npt
 
 from driftmeter.detect.config import DetectConfig
 from driftmeter.detect.level import LEVEL_RULE, NOMINAL_LEVEL, Replayed, choose_level, drift_levels, replay
-from driftmeter.detect.null import Measured, Nulls, Surprise, build_nulls, covered_ns, surprises, volume_surprise
+from driftmeter.detect.null import (
+    CHUNKS_MIN,
+    Measured,
+    Nulls,
+    Surprise,
+    build_nulls,
+    covered_ns,
+    not_longer,
+    surprises,
+    volume_surprise,
+    whole_surprises,
+)
 from driftmeter.detect.units import GROUPS, Units
 from driftmeter.detect.verdict import Rule, Verdicts
 from driftmeter.errors import ConfigError, DamagedError
 from driftmeter.methods import DECIDING_METHODS
-from driftmeter.methods.ratios import RATIOS, ROWS
+from driftmeter.methods.ratios import MODEL_RATIOS, RATIOS, ROWS
 from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.bins import NumericBins
 from driftmeter.model.bundle import Tree
@@ -24,6 +35,7 @@ from driftmeter.model.window_counts import WindowCounts
 from driftmeter.model.windows import WEEK_NS, WindowLength, parse_window
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.object_]
 
 
@@ -32,7 +44,7 @@ class Judged:
     """What came of one window.
 
     Attributes:
-        surprise: Per deciding key, of that window alone, each (1, c), of the volume (1, 1).
+        surprise: Per deciding key, of that window alone, each (1, c), of the model's own (1, 1).
         value: float64 (1, 1): the volume's own number.
         least: float64 (units,): the level from which on each unit exceeds, as `Units.exceeding` gives it.
         level: The level it was judged by; nan for none.
@@ -97,7 +109,7 @@ class Calibration:
 
     def surprises(self, nulls: Nulls, measured: Measured) -> tuple[dict[str, Surprise], Floats]:
         """How surprising windows are, per deciding key, and the volume's own number, float64 (w, 1)."""
-        found = surprises(nulls, measured, self._noise)
+        found = surprises(nulls, measured, self._noise) | whole_surprises(nulls, measured)
         volume, found[ROWS] = volume_surprise(nulls.volume, measured)
         return found, volume
 
@@ -107,10 +119,11 @@ class Calibration:
         excess = self.units.gather({key: each.excess for key, each in found.items()})
         w, c = measured.values.shape
         sufficient = np.ones((len(GROUPS), w, c + 1), np.bool_)
-        for group, keys in enumerate(GROUPS):
-            if keys[0] != ROWS:
-                spec = RATIOS.get(keys[0])
-                rows = measured.shared(spec) if spec else measured.values
+        for group, (key, *_) in enumerate(GROUPS):
+            if key in MODEL_RATIOS:
+                sufficient[group, :, -1] = measured.rows >= self._config.min_rows
+            elif key != ROWS:
+                rows = measured.behind(RATIOS[key]) if key in RATIOS else measured.values
                 sufficient[group, :, :-1] = rows >= self._config.min_rows
         return self.units.exceeding(pvalue, excess, sufficient)
 
@@ -121,21 +134,44 @@ class Calibration:
 
     def level_of(self, window: WindowLength) -> float:
         """How surprising a window of a length must be to exceed; nan when the baseline cannot tell."""
-        if window.by_rows and self._baseline.start_ns is None:
+        if window.by_rows and not (self._whole or self)._replayed_lengths():  # noqa: SLF001 - one of its own kind.
             return NOMINAL_LEVEL
         return self.level
 
     @property
     def level(self) -> float:
         """The level of all windows by time, from the baseline's file if it was kept there; nan when it has none."""
+        return self.find_level()
+
+    def find_level(self, on_block: Callable[[], None] = lambda: None) -> float:
+        """The same; `on_block` as for `replay`."""
         if self._whole is not None:
-            return self._whole.level
+            return self._whole.find_level(on_block)
         if self._level is None:
             kept = self._baseline.levels.get(self.settings)
             if kept is None:
-                kept = choose_level(self.replay(), self.weeks, self._config.false_alarms_per_week)
+                kept = choose_level(self.replay(on_block), self.weeks, self._config.false_alarms_per_week)
             self._level = kept
         return self._level
+
+    @property
+    def knows_level(self) -> bool:
+        """Whether the level need not be found by replay any more."""
+        if self._whole is not None:
+            return self._whole.knows_level
+        return self._level is not None or self.settings in self._baseline.levels
+
+    @property
+    def replayed_cells(self) -> int:
+        """Chunks × columns that a replay looks at, those of the segments included: 4 µs each, or 0.1 s and more."""
+        own = sum(len(self._baseline.chunks[each.name].rows) for each in self._replayed_lengths())
+        return own * len(self._baseline.columns) + sum(each.replayed_cells for each in self._segments.values())
+
+    @property
+    def replayed_blocks(self) -> int:
+        """How often `replay` calls `on_block`."""
+        own = sum(int(self._baseline.chunks[each.name].blocks.max()) + 1 for each in self._replayed_lengths())
+        return own + sum(each.replayed_blocks for each in self._segments.values())
 
     @property
     def least_budget(self) -> float:
@@ -152,7 +188,7 @@ class Calibration:
         said = [
             self._kind.value, sorted(each.name for each in self._replayed_lengths()), config.false_alarms_per_week,
             config.needed, config.of, config.keeps, config.min_rows, units.min_effect.tolist(), units.weights.tolist(),
-            LEVEL_RULE, *sorted(self._segments),
+            units.say.tolist(), LEVEL_RULE, *sorted(self._segments),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
@@ -161,56 +197,69 @@ class Calibration:
         """How long the baseline is."""
         return covered_ns(self._baseline) / WEEK_NS
 
-    def replay(self) -> Replayed:
-        """The baseline's own chunks, and its segments', through the rule of live windows, for all levels at once."""
-        everything = [self, *self._segments.values()]
-        return replay([length for each in everything for length in each._levels_of_chunks()])  # noqa: SLF001 - as above.
+    def replay(self, on_block: Callable[[], None] = lambda: None) -> Replayed:
+        """The baseline's own chunks, and its segments', through the rule of live windows, for all levels at once.
 
-    def _levels_of_chunks(self) -> list[tuple[npt.NDArray[np.int64], Floats]]:
+        Args:
+            on_block: Called when one block of the chunks of one length, of the model or of one segment, is done.
+        """
+        everything = [self, *self._segments.values()]
+        return replay([length for each in everything for length in each._levels_of_chunks(on_block)])  # noqa: SLF001 - as above.
+
+    def _levels_of_chunks(self, on_block: Callable[[], None]) -> list[tuple[npt.NDArray[np.int64], Floats]]:
         """Per window length, ends of the chunks and the levels from which on units drift there."""
         lengths = []
         for window in self._replayed_lengths():
             chunks = self._baseline.chunks[window.name]
             assert chunks.starts_ns is not None  # noqa: S101 - as chosen.
-            exceeding = self._exceeding_chunks(window)
+            exceeding = self._exceeding_chunks(window, on_block)
             levels = drift_levels(exceeding[:, self.units.counts], self.rule)
             ends = chunks.starts_ns + window.length_ns
             lengths.append((np.append(ends[1:], ends[-1:]) if window.by_rows else ends, levels))
         return lengths
 
     def _replayed_lengths(self) -> list[WindowLength]:
-        """Lengths that the baseline has chunks of in the order of time, under its own names."""
-        own = {parse_window(name)[1:]: parse_window(name) for name in self._baseline.chunks}
-        wanted = own if self._windows is None else dict.fromkeys(each.disjoint[1:] for each in self._windows)
-        found = [own[each] for each in wanted if each in own]
-        return [each for each in found if self._baseline.chunks[each.name].starts_ns is not None]
+        """Lengths that the baseline has chunks of in the order of time, under its own names, and enough of them.
 
-    def _exceeding_chunks(self, window: WindowLength) -> Floats:
+        A window whose own length has none is judged by a shorter one's null: so this one's chunks are replayed.
+        """
+        wanted = map(parse_window, self._baseline.chunks) if self._windows is None else self._windows
+        found = (
+            next(filter(self._can_be_replayed, not_longer(self._baseline, each.disjoint)), None) for each in wanted
+        )
+        return list(dict.fromkeys(each for each in found if each is not None))
+
+    def _can_be_replayed(self, length: WindowLength) -> bool:
+        chunks = self._baseline.chunks[length.name]
+        return chunks.starts_ns is not None and self._kind in chunks.compared and len(chunks.rows) >= CHUNKS_MIN
+
+    def _exceeding_chunks(self, window: WindowLength, on_block: Callable[[], None]) -> Floats:
         """float64 (chunks, units): each chunk judged by nulls of the chunks outside its own block.
 
         A null that was fitted to the chunk itself would find it less surprising than a window that comes later.
         """
         chunks = self._baseline.chunks[window.name]
         found = np.full((len(chunks.rows), len(self.units.group)), np.nan)
-        if self._kind not in chunks.compared:
-            return found
         for block in range(int(chunks.blocks.max()) + 1):
             nulls = build_nulls(self._baseline, self._kind, window, self._noise, self._config.min_rows, block)
             inside = np.flatnonzero(chunks.blocks == block)
             measured = self._measured_chunks(window, inside)
             found[inside] = self.exceeding(self.surprises(nulls, measured)[0], measured)
+            on_block()
         return found
 
     def _measured_chunks(self, window: WindowLength, inside: npt.NDArray[np.intp]) -> Measured:
         chunks = self._baseline.chunks[window.name]
         compared = chunks.compared[self._kind]
+        unknown = np.full(chunks.values.shape, -1)
         return Measured(
             starts_ns=None if chunks.starts_ns is None or window.by_rows else chunks.starts_ns[inside],
             rows=chunks.rows[inside].astype(np.float64),
             values=chunks.values[inside].astype(np.float64),
             compared=compared.rows[inside],
             squared={key: compared.squared[key][inside] for key in DECIDING_METHODS},
-            hits={key: table[inside].astype(np.float64) for key, table in chunks.ratios.items()},
+            hits={key: _known(chunks.ratios.get(key, unknown)[inside]) for key in RATIOS},
+            whole={key: _known(table[inside, None]) for key, table in chunks.whole.items()},
         )
 
 
@@ -244,15 +293,15 @@ class Judge:
         hop = None if window.start_ns is None or not window.window.hop_ns else window.start_ns // window.window.hop_ns
         verdicts = self._verdicts_of(window.window)
         detected = verdicts.judge(window.index, window.revision, least < level, judged, hop)
-        say = detected[units.counts]
+        say, uncounted = detected[units.counts], self._uncounted(nulls, measured)
         return Judged(
             surprise=found,
             volume=float(volume[0, 0]),
             least=least,
             level=level,
             detected=detected,
-            reasons=self._reasons(nulls, detected, level, muted=muted),
-            sources=_and_model(nulls.source, None if nulls.volume is None else "own")[units.column],
+            reasons=self._reasons(nulls, uncounted, detected, level, muted=muted),
+            sources=self._sources(nulls, uncounted),
             drifted=float(np.nanmax(say)) if (~np.isnan(say)).any() else np.nan,
         )
 
@@ -276,18 +325,49 @@ class Judge:
             )
         return self._verdicts[window.name]
 
-    def _reasons(self, nulls: Nulls, detected: Floats, level: float, *, muted: bool) -> Texts:
+    def _reasons(self, nulls: Nulls, uncounted: Bools, detected: Floats, level: float, *, muted: bool) -> Texts:
         """Why units have no verdict: nothing known of them, of the level, or of this window."""
-        of_model = None if nulls.volume is not None else "too_few_chunks"
-        reasons = _and_model(nulls.reason, of_model)[self._calibration.units.column]
         here = "uncalibrated" if np.isnan(level) else "maintenance" if muted else "insufficient"
-        reasons[[each is None for each in reasons.tolist()]] = here
+        reasons = self._of_units(nulls, nulls.reason, "too_few_chunks", None)
+        nothing = np.array([each is None for each in reasons.tolist()])
+        reasons[nothing] = np.where(uncounted[nothing], "not_counted", here)
         reasons[~np.isnan(detected)] = None
         return reasons
 
+    def _sources(self, nulls: Nulls, uncounted: Bools) -> Texts:
+        """Where the null of each unit is from; None where it has none."""
+        sources = self._of_units(nulls, nulls.source, None, "own")
+        sources[uncounted] = None
+        return sources
 
-def _and_model(columns: Texts, model: str | None) -> Texts:
-    return np.concatenate([columns, np.array([model], object)])
+    def _uncounted(self, nulls: Nulls, measured: Measured) -> Bools:
+        """Bool (units,): ratios that the baseline's chunks or this window do not tell of."""
+        units = self._calibration.units
+        found = np.zeros(len(units.group), np.bool_)
+        for group, (key, *_) in enumerate(GROUPS):
+            mine = units.group == group
+            if key in RATIOS:
+                without = (nulls.ratios[key].rows == 0) | np.isnan(measured.hits[key][0])
+                found[mine] = without[units.column[mine]]
+            elif key in MODEL_RATIOS:
+                hits = measured.whole.get(key, np.full((1, 1), np.nan))
+                found[mine] = np.isnan(hits[0, 0]) or (key in nulls.whole and nulls.whole[key].rows[0] == 0)
+        return found
+
+    def _of_units(self, nulls: Nulls, columns: Texts, without: str | None, own: str | None) -> Texts:
+        """What each unit's column says; of the model's units, one thing for those without a null, one for others."""
+        units = self._calibration.units
+        there = {ROWS: nulls.volume is not None} | {key: key in nulls.whole for key in MODEL_RATIOS}
+        of_model = np.array([own if there.get(keys[0]) else without for keys in GROUPS], object)
+        said = np.concatenate([columns, np.array([None], object)])[units.column]
+        model = units.column == len(columns)
+        said[model] = of_model[units.group[model]]
+        return said
+
+
+def _known(hits: npt.NDArray[np.int64]) -> Floats:
+    """Rows that chunks count, nan where that is not known."""
+    return np.where(hits < 0, np.nan, hits.astype(np.float64))
 
 
 def calibration_of(

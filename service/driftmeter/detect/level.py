@@ -23,11 +23,11 @@ from driftmeter.model.windows import WEEK_NS
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-LEVEL_RULE = 1
+LEVEL_RULE = 2
 """Raised when the same baseline and settings would give another level: those kept in baseline files are then unused."""
 
 NOMINAL_LEVEL = 0.01
-"""Level of windows whose baseline has no times: nobody knows then how many of them make a week."""
+"""Level of windows by rows whose baseline has no times, or none in order: nobody knows then how many make a week."""
 
 LEVEL_MAX = 0.5
 """What happens every second time is no surprise."""
@@ -116,6 +116,8 @@ def replay(lengths: Sequence[tuple[Ints, Floats]]) -> Replayed:
 def choose_level(replayed: Replayed, weeks: float, alarms_per_week: float) -> float:
     """The level at which undrifted data raises at most so many alarms a week; nan when the time is too short.
 
+    It is nan, too, when nothing was judged in that time: no alarms of no windows say nothing.
+
     The largest level such that for it and all smaller ones (alarms + √alarms + 1) / weeks is at most what was asked
     for: the root is what a count varies by from one time to the next (without it, i.i.d. counts raised up to 6 % more
     alarms than were asked for). At high levels episodes run into each other and alarms become fewer again, which says
@@ -128,7 +130,7 @@ def choose_level(replayed: Replayed, weeks: float, alarms_per_week: float) -> fl
         alarms_per_week: What was asked for.
     """
     allowed = _allowed(alarms_per_week * weeks)
-    if allowed < 0:
+    if allowed < 0 or not len(replayed.model):
         return float("nan")
     before = np.concatenate(([np.inf], replayed.model[:-1]))
     begins = replayed.model < before

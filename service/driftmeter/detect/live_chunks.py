@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from driftmeter.detect.null import CHUNKS_MIN, Measured
 from driftmeter.methods import DECIDING_METHODS
-from driftmeter.methods.ratios import RATIOS
+from driftmeter.methods.ratios import MODEL_RATIOS, RATIOS
 from driftmeter.model.baseline import Chunks, Compared, Comparison, blocks_of
 from driftmeter.model.bundle import Tree
 from driftmeter.model.stored import Stored
@@ -18,7 +18,10 @@ from driftmeter.model.windows import WEEK_NS
 
 _Table = dict[str, npt.NDArray[Any]]
 CELLS_MAX = 2_000_000
-"""Windows × columns kept of one length, 80 bytes each; of shorter windows than that allows, the first ones."""
+"""Windows × columns kept of one length, 88 bytes each; of shorter windows than that allows, the first ones."""
+
+_COVERED_MIN = 0.9
+"""Share of the time that these have to cover: a level is so many alarms in all of it."""
 
 
 @dataclass(eq=False)
@@ -29,6 +32,8 @@ class _Length:
     rows: list[int] = field(default_factory=list)
     tables: list[_Table] = field(default_factory=list)
     """Each window's numbers by name, (columns,): integers as int64, all else as float64."""
+    whole: list[_Table] = field(default_factory=list)
+    """What ratios of whole rows count, by name, (1,): int64, -1 where it is not known."""
 
 
 class LiveChunks:
@@ -68,9 +73,11 @@ class LiveChunks:
         kept.rows.append(int(measured.rows[0]))
         kept.tables.append(
             {"values": measured.values[0].astype(np.int64), "compared": measured.compared[0].astype(np.float64)}
-            | {key: measured.hits[key][0].astype(np.int64) for key in RATIOS}
+            | {key: _counted(measured.hits[key][0]) for key in RATIOS}
             | {key: measured.squared[key][0].astype(np.float64) for key in DECIDING_METHODS}
         )
+        nothing = np.full((1, 1), np.nan)
+        kept.whole.append({key: _counted(measured.whole.get(key, nothing)[0]) for key in MODEL_RATIOS})
 
     @property
     def enough(self) -> bool:
@@ -80,8 +87,17 @@ class LiveChunks:
         return any(len(each.rows) >= CHUNKS_MIN for each in self._lengths.values())
 
     def chunks(self) -> dict[str, Chunks]:
-        """Per window name, what a baseline file would hold of them; lengths of one window are left out."""
-        return {name: _chunks(kept) for name, kept in self._lengths.items() if len(kept.rows) > 1}
+        """Per window name, what a baseline file would hold of them.
+
+        Lengths of one window are left out, and those of which there was no room for all of the time.
+        """
+        return {name: _chunks(kept) for name, kept in self._lengths.items() if self._is_whole(kept)}
+
+    def _is_whole(self, kept: _Length) -> bool:
+        if len(kept.rows) < 2 or self.first_ns is None or self.last_ns is None:  # noqa: PLR2004 - one says nothing.
+            return False
+        room = len(kept.rows) * self._columns < CELLS_MAX
+        return room or kept.starts_ns[-1] - self.first_ns >= _COVERED_MIN * (self.last_ns - self.first_ns)
 
     def state(self) -> Tree:
         """All of it, for `restore`."""
@@ -90,6 +106,7 @@ class LiveChunks:
                 "starts_ns": np.array(kept.starts_ns, np.int64),
                 "rows": np.array(kept.rows, np.int64),
                 **_stacked(kept.tables),
+                **_stacked(kept.whole),
             }
             for name, kept in self._lengths.items()
             if kept.rows
@@ -104,6 +121,11 @@ class LiveChunks:
         self.first_ns, self.last_ns = stored.optional_integer("first_ns"), stored.optional_integer("last_ns")
 
 
+def _counted(hits: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Rows that a ratio counts, -1 where that is not known."""
+    return np.where(np.isnan(hits), -1, hits).astype(np.int64)
+
+
 def _stacked(tables: Sequence[_Table]) -> _Table:
     return {name: np.stack([each[name] for each in tables]) for name in tables[0]}
 
@@ -115,13 +137,17 @@ def _restored(stored: Stored, columns: int) -> _Length:
         name: stored.array(name, np.int64 if name == "values" or name in RATIOS else np.float64, len(starts), columns)
         for name in ("values", "compared", *RATIOS, *DECIDING_METHODS)
     }
-    return _Length(
-        starts.tolist(), rows.tolist(), [{name: tables[name][i].copy() for name in tables} for i in range(len(starts))]
-    )
+    whole = {name: stored.array(name, np.int64, len(starts), 1) for name in MODEL_RATIOS}
+    return _Length(starts.tolist(), rows.tolist(), _rows_of(tables, len(starts)), _rows_of(whole, len(starts)))
+
+
+def _rows_of(tables: _Table, windows: int) -> list[_Table]:
+    """Each window's part of some tables."""
+    return [{name: table[i].copy() for name, table in tables.items()} for i in range(windows)]
 
 
 def _chunks(kept: _Length) -> Chunks:
-    tables, starts = _stacked(kept.tables), np.array(kept.starts_ns, np.int64)
+    tables, starts = _stacked(kept.tables) | _stacked(kept.whole), np.array(kept.starts_ns, np.int64)
     return Chunks(
         starts_ns=starts,
         rows=np.array(kept.rows, np.int64),
@@ -131,4 +157,5 @@ def _chunks(kept: _Length) -> Chunks:
         compared={
             Comparison.REST: Compared(tables["compared"], {key: tables[key] for key in DECIDING_METHODS}),
         },
+        whole={key: tables[key][:, 0] for key in MODEL_RATIOS},
     )

@@ -45,6 +45,7 @@ _STEP = 16
 _FITTED_MAX = 256
 """Methods kept fitted, over all models: up to 1 MB each."""
 
+_NO_FINDINGS, _NO_ANOMALIES = FINDINGS_SCHEMA.to_frame(), ANOMALIES_SCHEMA.to_frame()
 _OTHERS_REASON = "informing"
 _TIME = pl.Datetime("ns", "UTC")
 
@@ -124,7 +125,7 @@ class SampleMethods:
 
         Windows of fewer than `ROWS_MIN` sampled rows have none.
         """
-        findings, anomalies = [FINDINGS_SCHEMA.to_frame()], [ANOMALIES_SCHEMA.to_frame()]
+        findings, anomalies = [_NO_FINDINGS], [_NO_ANOMALIES]
         for window in windows:
             sample = window.sample
             if sample.size < ROWS_MIN:

@@ -6,14 +6,16 @@ chunks. The surprise is the upper tail of F(2k, 2kK) at Q / E[Q].
 
 **Ratios.** A window's ratio is drawn about the usual one with the variation that the chunks show beyond sampling, and
 the rows by it: a beta-binomial distribution, with Jeffreys' prior, since a baseline may hold none at all (Jeffreys,
-1946, https://doi.org/10.1098/rspa.1946.0056).
+1946, https://doi.org/10.1098/rspa.1946.0056). A constant column is one whose values are all the commonest one: as
+surprising as that many of them, and at least as likely as chunks that are. The age of the newest value is a share of
+the window's time.
 
 **Volume.** The logarithm of the rows of a window about its mean in the same hour of the week, or of the day where the
 baseline is too short for that, by Student's t.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +23,15 @@ from scipy import special
 
 from driftmeter.detect.beta_binomial import tails
 from driftmeter.methods import DECIDING, DECIDING_METHODS
-from driftmeter.methods.ratios import RATIOS, RatioSpec
+from driftmeter.methods.ratios import MODEL_RATIOS, RATIOS, RatioSpec
 from driftmeter.model.baseline import Baseline, Chunks, Comparison
-from driftmeter.model.windows import DAY_NS, WEEK_NS, WindowLength, parse_window
+from driftmeter.model.quality import TIME_STEPS
+from driftmeter.model.seasons import UTC, local_ns
+from driftmeter.model.windows import DAY_NS, HOUR_NS, WEEK_NS, WindowLength, parse_window
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Times = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.object_]
 
 CHUNKS_MIN = 20
@@ -49,19 +54,21 @@ class MethodNull:
 
 @dataclass(frozen=True, eq=False)
 class RatioNull:
-    """One ratio, each float64 (columns,).
+    """One ratio, each float64 (columns,); of whole rows, float64 (1,).
 
     Attributes:
         hits: Rows that it counts in all chunks; of values out of range and unseen, as `Chunks.ratios` says.
-        rows: Rows that it is a share of.
+        rows: Rows that it is a share of; 0 when no chunk counts it.
         correlation: Of two rows of one window, beyond that of any two rows: 0 when the ratio never varies.
         typical: Rows of a chunk, on average.
+        full: Share of the chunks with rows enough in which it counts all of them.
     """
 
     hits: Floats
     rows: Floats
     correlation: Floats
     typical: Floats
+    full: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +82,7 @@ class VolumeNull:
         chunks: float64 (slots,): how many chunks that is a mean of.
         variance: About these means.
         freedom: Degrees of freedom of the variance.
+        zone: Time zone of slots of an hour: a seasonal baseline's. Longer ones could change their day with the clocks.
     """
 
     season_ns: int
@@ -83,6 +91,7 @@ class VolumeNull:
     chunks: Floats
     variance: float
     freedom: float
+    zone: str = UTC
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +101,7 @@ class Nulls:
     Attributes:
         methods: Per deciding method.
         ratios: Per ratio.
+        whole: Per ratio of whole rows; of the window's own length alone, so that one may be absent.
         volume: None where rows per window say nothing.
         source: object (columns,): `own`, or `borrowed` from a shorter window length; None where there is no null.
         reason: object (columns,): why there is none; None where there is one.
@@ -99,6 +109,7 @@ class Nulls:
 
     methods: Mapping[str, MethodNull]
     ratios: Mapping[str, RatioNull]
+    whole: Mapping[str, RatioNull]
     volume: VolumeNull | None
     source: Texts
     reason: Texts
@@ -114,22 +125,28 @@ class Measured:
         values: float64 (w, c): rows with a value.
         compared: float64 (w or 1, c): values that they were compared with.
         squared: Per deciding method, float64 (w, c): on the squared scale.
-        hits: Per ratio, float64 (w, c): rows that it counts.
+        hits: Per ratio, float64 (w, c): rows that it counts; nan where that is not known.
+        whole: Per ratio of whole rows, float64 (w, 1): the same.
         expected: Per ratio, hits and rows of what they were compared with, each float64 (w or 1, c); without it, and
             where hits are nan, those of the null.
     """
 
-    starts_ns: npt.NDArray[np.int64] | None
+    starts_ns: Times | None
     rows: Floats
     values: Floats
     compared: Floats
     squared: Mapping[str, Floats]
     hits: Mapping[str, Floats]
     expected: Mapping[str, tuple[Floats, Floats]] = field(default_factory=dict)
+    whole: Mapping[str, Floats] = field(default_factory=dict)
+
+    def behind(self, spec: RatioSpec) -> Floats:
+        """float64 (w, c): the rows that a ratio is known from."""
+        return self.values if spec.of_values else np.broadcast_to(self.rows[:, None], self.values.shape)
 
     def shared(self, spec: RatioSpec) -> Floats:
-        """float64 (w, c): the rows that a ratio is a share of."""
-        return self.values if spec.of_values else np.broadcast_to(self.rows[:, None], self.values.shape)
+        """float64 (w, c): the rows that a ratio is a share of, or steps of time."""
+        return np.full(self.values.shape, float(TIME_STEPS)) if spec.of_time else self.behind(spec)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,27 +188,43 @@ def build_nulls(
     """
     window = window.disjoint
     none = _nothing(len(baseline.columns))
-    reason = _reason(baseline, window)
+    reason = _reason(baseline, window) or _not_compared(baseline, kind, window)
     if reason:
         none.reason[:] = reason
         return none
-    lengths = [each for each in _not_longer(baseline, window) if block is None or each[1:] == window[1:]]
+    lengths = [each for each in not_longer(baseline, window) if block is None or each[1:] == window[1:]]
     for length in lengths:
+        if (none.source != None).all():  # noqa: E711 - of each column: none has to borrow.
+            break
         chunks = baseline.chunks[length.name]
         fitted = _fit(baseline, chunks, kind, length, noise, min_rows, block)
         if fitted is not None:
             new = np.array([each is None for each in none.source.tolist()])
             new &= fitted.methods[DECIDING].chunks >= CHUNKS_MIN * _part(chunks, block)
             _take_over(none, fitted, new, "own" if length[1:] == window[1:] else "borrowed")
-            if none.volume is None and length[1:] == window[1:]:
-                none = Nulls(none.methods, none.ratios, fitted.volume, none.source, none.reason)
+            if length[1:] == window[1:]:
+                none = replace(none, whole=fitted.whole, volume=fitted.volume)
     return none
 
 
 def surprises(nulls: Nulls, measured: Measured, noise: Mapping[str, Floats]) -> dict[str, Surprise]:
-    """How surprising windows are, per deciding method and ratio; `noise` as for `build_nulls`."""
+    """How surprising windows are, per deciding method and ratio of columns; `noise` as for `build_nulls`."""
     found = {key: _of_method(nulls.methods[key], measured, key, noise[key]) for key in DECIDING_METHODS}
-    return found | {key: _of_ratio(nulls.ratios[key], measured, spec) for key, spec in RATIOS.items()}
+    return found | {key: _of_column_ratio(nulls.ratios[key], measured, spec) for key, spec in RATIOS.items()}
+
+
+def whole_surprises(nulls: Nulls, measured: Measured) -> dict[str, Surprise]:
+    """How surprising windows are, per ratio of whole rows, each float64 (w, 1)."""
+    rows, found = measured.rows[:, None], {}
+    nothing = np.full(rows.shape, np.nan)
+    for key, spec in MODEL_RATIOS.items():
+        null, hits = nulls.whole.get(key), measured.whole.get(key)
+        found[key] = (
+            _of_ratio(null, hits, rows, (null.hits[None], null.rows[None]), spec)
+            if null is not None and hits is not None
+            else Surprise(nothing, nothing, nothing, nothing)
+        )
+    return found
 
 
 def surprise(squared: Floats, mean: Floats, shape: Floats, chunks: Floats) -> Floats:
@@ -217,7 +250,7 @@ def volume_surprise(null: VolumeNull | None, measured: Measured) -> tuple[Floats
     nan = np.full((w, 1), np.nan)
     if null is None or measured.starts_ns is None:
         return nan, Surprise(nan, nan, nan, nan)
-    slots = _slots(measured.starts_ns, null.season_ns, null.slot_ns)
+    slots = _slots(measured.starts_ns, null.season_ns, null.slot_ns, null.zone)
     with np.errstate(divide="ignore", invalid="ignore"):
         away = np.log(measured.rows) - null.mean[slots]
         spread = null.variance * (1 + 1 / null.chunks[slots])
@@ -258,13 +291,20 @@ def _reason(baseline: Baseline, window: WindowLength) -> str:
     return ""
 
 
+def _not_compared(baseline: Baseline, kind: Comparison, window: WindowLength) -> str:
+    """That none of the chunks there are was compared in this way; empty where one was, or none is there."""
+    compared = [kind in baseline.chunks[each.name].compared for each in not_longer(baseline, window)]
+    return "not_compared" if compared and not any(compared) else ""
+
+
 def _nothing(columns: int) -> Nulls:
     def nan() -> Floats:
         return np.full(columns, np.nan)
 
     return Nulls(
         {key: MethodNull(nan(), nan(), nan()) for key in DECIDING_METHODS},
-        {key: RatioNull(nan(), nan(), nan(), nan()) for key in RATIOS},
+        {key: RatioNull(nan(), nan(), nan(), nan(), nan()) for key in RATIOS},
+        {},
         None,
         np.full(columns, None, object),
         np.full(columns, "too_few_chunks", object),
@@ -277,12 +317,12 @@ def _take_over(nulls: Nulls, fitted: Nulls, new: Bools, source: str) -> None:
         for name in ("natural", "shape", "chunks"):
             getattr(nulls.methods[key], name)[new] = getattr(method, name)[new]
     for key, ratio in fitted.ratios.items():
-        for name in ("hits", "rows", "correlation", "typical"):
+        for name in ("hits", "rows", "correlation", "typical", "full"):
             getattr(nulls.ratios[key], name)[new] = getattr(ratio, name)[new]
     nulls.source[new], nulls.reason[new] = source, None
 
 
-def _not_longer(baseline: Baseline, window: WindowLength) -> list[WindowLength]:
+def not_longer(baseline: Baseline, window: WindowLength) -> list[WindowLength]:
     """The window's length and shorter ones of the same sort that the baseline has chunks of, longest first.
 
     Lengths are compared, not names: chunks of 24h serve a window of 1d.
@@ -319,18 +359,22 @@ def _fit(  # noqa: PLR0913 - as `build_nulls`.
         for key in chunks.distant:
             methods[key] = _unseen_by(block, methods[key], chunks.distant[key], noise[key])
     rows = chunks.rows[keep].astype(np.float64)
+    chunked = Measured(None, rows, values[keep], rows, {}, {})
+    unknown = np.full(values.shape, -1.0)
     ratios = {
-        key: _fit_ratio(
-            chunks.ratios[key][keep].astype(np.float64),
-            values[keep] if spec.of_values else np.broadcast_to(rows[:, None], values[keep].shape),
-        )
+        key: _fit_ratio(chunks.ratios.get(key, unknown)[keep].astype(np.float64), chunked.shared(spec), min_rows)
         for key, spec in RATIOS.items()
+    }
+    enough = len(rows) >= CHUNKS_MIN * _part(chunks, block)
+    whole = {
+        key: _fit_ratio(chunks.whole.get(key, unknown[:, 0])[keep, None].astype(np.float64), rows[:, None], min_rows)
+        for key in (MODEL_RATIOS if enough else ())
     }
     volume = None
     if chunks.starts_ns is not None and not length.by_rows:
-        volume = _fit_volume(chunks.starts_ns[keep], rows, length.length_ns, covered_ns(baseline))
+        volume = _fit_volume(baseline, chunks.starts_ns[keep], rows, length.length_ns)
     none = np.full(len(baseline.columns), None, object)
-    return Nulls(methods, ratios, volume, none, none)
+    return Nulls(methods, ratios, whole, volume, none, none)
 
 
 def _fit_method(values: Floats, compared: Floats, squared: Floats, noise: Floats, min_rows: int) -> MethodNull:
@@ -361,12 +405,13 @@ def _unseen_by(block: int, null: MethodNull, distant: Floats, noise: Floats) -> 
     return MethodNull(np.where(np.isnan(natural), null.natural, natural), null.shape, null.chunks)
 
 
-def _fit_ratio(hits: Floats, rows: Floats) -> RatioNull:
-    """A ratio's usual value and how much it varies; arguments float64 (chunks, columns).
+def _fit_ratio(hits: Floats, rows: Floats, min_rows: int) -> RatioNull:
+    """A ratio's usual value and how much it varies; arguments float64 (chunks, columns), hits -1 where not known.
 
     The correlation is the moment estimate: Σ n (r - p)² / (p (1 - p)) is Σ (1 - n/N) without it, and grows by
     Σ (n - 1) (1 - n/N) times it (Williams, 1982, https://doi.org/10.2307/2347977).
     """
+    hits, rows = np.where(hits < 0, 0.0, hits), np.where(hits < 0, 0.0, rows)
     all_hits, all_rows = hits.sum(axis=0), rows.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = all_hits / all_rows
@@ -375,7 +420,9 @@ def _fit_ratio(hits: Floats, rows: Floats) -> RatioNull:
         correlation = (spread - rest.sum(axis=0)) / (np.maximum(rows - 1, 0) * rest).sum(axis=0)
         typical = all_rows / np.maximum((rows > 0).sum(axis=0), 1)
     correlation = np.clip(np.nan_to_num(correlation, nan=0.0, posinf=0.0, neginf=0.0), 0.0, _CORRELATION_MAX)
-    return RatioNull(all_hits, all_rows, correlation, typical)
+    enough = rows >= min_rows
+    full = (enough & (hits == rows)).sum(axis=0) / np.maximum(enough.sum(axis=0), 1)
+    return RatioNull(all_hits, all_rows, correlation, typical, full)
 
 
 def _of_method(null: MethodNull, measured: Measured, key: str, noise: Floats) -> Surprise:
@@ -388,37 +435,54 @@ def _of_method(null: MethodNull, measured: Measured, key: str, noise: Floats) ->
     return Surprise(pvalue, effect, excess, np.sqrt(sampling))
 
 
-def _of_ratio(null: RatioNull, measured: Measured, spec: RatioSpec) -> Surprise:
-    """Beta-binomial predictive: N rows weigh as many as N / (1 + (typical - 1) · correlation) independent ones."""
-    hits, rows = measured.hits[spec.key], measured.shared(spec)
+def _of_column_ratio(null: RatioNull, measured: Measured, spec: RatioSpec) -> Surprise:
     usual_hits, usual_rows = measured.expected.get(spec.key, (null.hits[None], null.rows[None]))
     by_null = np.isnan(usual_hits)
     usual_hits, usual_rows = np.where(by_null, null.hits, usual_hits), np.where(by_null, null.rows, usual_rows)
-    unknown = np.isnan(usual_rows)  # Without chunks: by definition the baseline has none of it.
-    usual_hits = np.where(unknown, 0.0, usual_hits)
-    usual_rows = np.where(unknown, measured.compared, usual_rows)
+    if not spec.of_chunks:
+        unknown = np.isnan(usual_rows)  # Without chunks: by definition the baseline has none of it.
+        usual_hits = np.where(unknown, 0.0, usual_hits)
+        usual_rows = np.where(unknown, measured.compared, usual_rows)
+    return _of_ratio(null, measured.hits[spec.key], measured.shared(spec), (usual_hits, usual_rows), spec)
+
+
+def _of_ratio(null: RatioNull, hits: Floats, rows: Floats, usual: tuple[Floats, Floats], spec: RatioSpec) -> Surprise:
+    """Beta-binomial predictive: N rows weigh as many as N / (1 + (typical - 1) · correlation) independent ones.
+
+    Args:
+        null: How much it varies.
+        hits: float64 (w, c or 1): rows that it counts.
+        rows: The same shape: rows that it is a share of.
+        usual: Hits and rows of what they are compared with, each float64 (w or 1, c or 1).
+        spec: Which ratio it is.
+    """
+    usual_hits, usual_rows = usual
+    # Short of all of them there is no surprise, and no need to add up the tail.
+    tailed = np.where(hits < rows, np.minimum(hits, 0.0), hits) if spec.all_only else hits
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = usual_rows / (1 + (np.minimum(null.typical, usual_rows) - 1).clip(min=0) * null.correlation)
         mean = (worth * usual_hits / usual_rows + 0.5) / (worth + 1)
         spread = null.correlation + (1 - null.correlation) / (worth + 2)  # Var(ratio) / (mean (1 - mean)).
-        upper, lower = tails(*np.broadcast_arrays(hits, rows, mean, 1 / spread - 1))
+        upper, lower = tails(*np.broadcast_arrays(tailed, rows, mean, 1 / spread - 1))
         away = hits / rows - usual_hits / usual_rows
         likely = (usual_hits + 0.5) / (usual_rows + 1)
         sampling = likely * (1 - likely) * (1 / rows + 1 / usual_rows)
     pvalue = np.minimum(1.0, 2 * np.minimum(upper, lower)) if spec.both_ways else upper
+    if spec.all_only:  # A column that is constant at times, and far from it else, follows no beta distribution.
+        pvalue = np.maximum(pvalue, null.full)
     effect = np.sqrt(np.maximum(0, away**2 - sampling))
     excess = np.sqrt(np.maximum(0, away**2 - sampling - mean * (1 - mean) * null.correlation))
-    if not spec.both_ways:
-        effect, excess = np.where(away < 0, 0.0, effect), np.where(away < 0, 0.0, excess)
+    none = ((away < 0) & (not spec.both_ways)) | ((hits < rows) & spec.all_only)
+    effect, excess = np.where(none, 0.0, effect), np.where(none, 0.0, excess)
     return Surprise(pvalue, effect, excess, np.sqrt(sampling))
 
 
-def _fit_volume(starts_ns: npt.NDArray[np.int64], rows: Floats, length_ns: int, covered_ns: int) -> VolumeNull | None:
-    season_ns = next(
-        (each for each in (WEEK_NS, DAY_NS) if length_ns < each and covered_ns >= _SEASON_TIMES_MIN * each), 0
-    )
-    slot_ns = max(length_ns, 3_600 * 10**9)
-    slots = _slots(starts_ns, season_ns, slot_ns)
+def _fit_volume(baseline: Baseline, starts_ns: Times, rows: Floats, length_ns: int) -> VolumeNull | None:
+    times_max = covered_ns(baseline) / _SEASON_TIMES_MIN
+    season_ns = next((each for each in (WEEK_NS, DAY_NS) if length_ns < each <= times_max), 0)
+    slot_ns = max(length_ns, HOUR_NS)
+    zone = UTC if baseline.hours is None or slot_ns > HOUR_NS else baseline.zone
+    slots = _slots(starts_ns, season_ns, slot_ns, zone)
     size = int(slots.max(initial=0)) + 1 if not season_ns else -(-season_ns // slot_ns)
     logs = np.log(rows)
     chunks = np.bincount(slots, minlength=size).astype(np.float64)
@@ -428,8 +492,8 @@ def _fit_volume(starts_ns: npt.NDArray[np.int64], rows: Floats, length_ns: int, 
     if len(rows) < CHUNKS_MIN or freedom < CHUNKS_MIN / 2:
         return None
     variance = float(((logs - mean[slots]) ** 2).sum() / freedom)
-    return VolumeNull(season_ns, slot_ns, mean, chunks, max(variance, _VARIANCE_MIN), freedom)
+    return VolumeNull(season_ns, slot_ns, mean, chunks, max(variance, _VARIANCE_MIN), freedom, zone)
 
 
-def _slots(starts_ns: npt.NDArray[np.int64], season_ns: int, slot_ns: int) -> npt.NDArray[np.int64]:
-    return starts_ns % season_ns // slot_ns if season_ns else np.zeros(len(starts_ns), np.int64)
+def _slots(starts_ns: Times, season_ns: int, slot_ns: int, zone: str) -> Times:
+    return local_ns(starts_ns, zone) % season_ns // slot_ns if season_ns else np.zeros(len(starts_ns), np.int64)

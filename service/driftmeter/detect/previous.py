@@ -13,8 +13,10 @@ from driftmeter.model.window_counts import WindowCounts
 class PreviousReference:
     """The newest window of the same length that ended before this one began.
 
-    Windows by rows follow each other, whatever their times are. Keeps the windows that overlap with the newest one and
-    two more: the newest itself, since late rows may have it evaluated again, and the one before it.
+    Of windows that overlap, only those count that begin where a disjoint one would, since these are judged: what a
+    window between is compared with may have ended nearly a length before it began. Windows by rows follow each other,
+    whatever their times are. Keeps two windows of a length: the newest, since late rows may have it evaluated again,
+    and the one before it.
 
     Args:
         name: The `baseline` label.
@@ -41,6 +43,8 @@ class PreviousReference:
     def observe(self, window: WindowCounts, counts: Counts, *, drifted: bool) -> None:  # noqa: ARG002 - not asked.
         """Keep a window, drifted or not: it is what comes before the next."""
         start_ns, end_ns = _span(window)
+        if start_ns % (end_ns - start_ns):
+            return
         kept = self._kept.setdefault(window.window.name, [])
         if kept and end_ns <= kept[-1].end_ns:  # Evaluated out of order: not what comes before the next one.
             return

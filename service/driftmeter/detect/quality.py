@@ -14,6 +14,7 @@ from driftmeter.model.columns import Role
 from driftmeter.model.counts import NEVER_NS, Counts, Dropped, Moment, Tally
 from driftmeter.model.layout import Layout
 from driftmeter.model.predictions import ModelKey
+from driftmeter.model.quality import commonest_of
 from driftmeter.model.window_counts import WindowCounts
 
 Floats = npt.NDArray[np.float64]
@@ -67,7 +68,7 @@ def quality_of(
     layout = baseline.layout
     w, c = len(windows), len(layout.columns)
     described = _moments(layout, counts, moments) | _quantiles(baseline, counts, moments)
-    described["freshness_seconds"] = _freshness(windows, counts)
+    described["freshness_seconds"] = freshness_of(windows, counts)
     window = np.concatenate((np.repeat(np.arange(w), c), np.arange(w)))
     ends = np.array([each.end_ns or 0 for each in windows], np.int64)
     return pl.DataFrame(
@@ -81,7 +82,7 @@ def quality_of(
             **{name: _of_columns(table, pl.UInt64) for name, table in ratios_of(layout, counts).items()},
             "constant": _of_columns(_constant(layout, counts), pl.Boolean),
             **{name: _of_columns(table, pl.Float64) for name, table in described.items()},
-            **{name: _of_models(table, w * c) for name, table in _whole_rows(counts).items()},
+            **{name: _of_models(table, w * c) for name, table in whole_rows_of(counts).items()},
         }
     ).with_columns(model=pl.lit(key.model), version=pl.lit(key.version), stage=pl.lit(key.stage))
 
@@ -97,8 +98,11 @@ def _of_models(table: Floats, columns: int) -> pl.Series:
     return pl.Series(np.concatenate((np.full(columns, np.nan), table)), nan_to_null=True).cast(pl.UInt64)
 
 
-def _whole_rows(counts: Counts) -> dict[str, Floats]:
-    """float64 (w,) each: what is counted of whole rows."""
+def whole_rows_of(counts: Counts) -> dict[str, Floats]:
+    """What is counted of whole rows: duplicates, incomplete and dropped_attributes, float64 (w,) each.
+
+    Duplicates are nan where rows were not looked at as a whole.
+    """
     repeated = [each.repeated(rows) for each, rows in zip(counts.contents, counts.rows.tolist(), strict=True)]
     return {
         "duplicates": np.array([np.nan if each is None else each for each in repeated], np.float64),
@@ -190,17 +194,13 @@ def _quantiles(baseline: Baseline, counts: Counts, moments: Floats) -> dict[str,
 def _constant(layout: Layout, counts: Counts) -> Floats:
     """float64 (w, c): 1 where all values are one, of at least two; 0 where not; nan where one cannot tell."""
     values, last = _values(layout, counts), layout.offsets[1:] - 1
-    most = np.maximum.reduceat(counts.bins, layout.offsets[:-1], axis=1)
     mixed = (counts.bins[:, last] == values) | (counts.bins[:, last - 1] == values)
-    of_names = np.where(mixed, np.nan, most == values)
-    finite = counts.tallies[:, :, Tally.NON_FINITE] == 0
-    of_numbers = finite & (counts.extremes[:, :, 0] == counts.extremes[:, :, 1])
-    constant = np.where(_shape_of(layout).numeric, of_numbers, of_names)
-    return np.where(values > 1, constant, np.nan)
+    unknown = (values < 2) | (mixed & ~_shape_of(layout).numeric)  # noqa: PLR2004 - one is the same as itself.
+    return np.where(unknown, np.nan, commonest_of(layout, counts) == values)
 
 
-def _freshness(windows: Sequence[WindowCounts], counts: Counts) -> Floats:
-    """float64 (w, c): seconds."""
+def freshness_of(windows: Sequence[WindowCounts], counts: Counts) -> Floats:
+    """Age of the newest value, seconds, float64 (w, c); see `quality_of`."""
     ends = np.array([each.end_ns or 0 for each in windows], np.int64)[:, None]
     lengths = np.array([(each.end_ns or 0) - (each.start_ns or 0) for each in windows], np.int64)[:, None]
     absent = counts.newest == NEVER_NS
@@ -232,7 +232,7 @@ def classes_of(key: ModelKey, layout: Layout, windows: Sequence[WindowCounts], c
         for index, (bins, offset) in enumerate(zip(layout.bins, layout.offsets[:-1].tolist(), strict=True))
         if isinstance(bins, CategoryBins) and layout.columns[index].role is Role.PREDICTION
     ]
-    return pl.concat(parts) if parts else _NO_CLASSES.to_frame()
+    return pl.concat(parts) if parts else _NO_CLASSES
 
 
 _NO_CLASSES = pl.Schema(
@@ -247,4 +247,4 @@ _NO_CLASSES = pl.Schema(
         ("version", pl.String),
         ("stage", pl.String),
     ]
-)
+).to_frame()

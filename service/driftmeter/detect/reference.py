@@ -21,7 +21,8 @@ class Expected:
     Attributes:
         counts: float64 (layout.size,): counts per fine bin; need not be whole numbers. A column's N is their sum.
         rows: Rows that it stands for.
-        tallies: float64 (columns, len(Tally)): missing, non-finite and mismatched rows.
+        tallies: float64 (columns, len(Tally)): missing, non-finite and mismatched rows; nan where the null's chunks say
+            what is usual.
         tails: float64 (columns, 2): sums of the distances to the anchor's range of values below and above it; None for
             the anchor itself, which has none.
     """
@@ -100,7 +101,10 @@ class FixedReference:
 
     def __init__(self, baseline: Baseline, name: str | None = None) -> None:
         self.name = baseline.name if name is None else name
-        self._expected = Expected(baseline.counts[0], float(baseline.rows), baseline.tallies)
+        # Few rows, without their mismatches, say less of ratios than the live windows that were seen since.
+        learned = baseline.name == "learned" and bool(baseline.chunks)
+        tallies = np.full(baseline.tallies.shape, np.nan) if learned else baseline.tallies
+        self._expected = Expected(baseline.counts[0], float(baseline.rows), tallies)
 
     def expect(self, window: WindowCounts, counts: Counts) -> Expected | None:  # noqa: ARG002 - as every reference.
         """The baseline itself."""

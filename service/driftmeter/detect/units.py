@@ -1,7 +1,7 @@
 """What is judged: units, each with its own sequence of verdicts.
 
-A column's distribution is one unit, over all methods that decide of it; each ratio of a column is one; the model's
-volume is one.
+A column's distribution is one unit, over all methods that decide of it; each ratio of a column is one; so is each of
+the model's rows as a whole, and its volume.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from driftmeter.detect.config import DetectConfig
 from driftmeter.methods import DECIDING_METHODS, METHODS
-from driftmeter.methods.ratios import RATIOS, ROWS
+from driftmeter.methods.ratios import DUPLICATES, FRESHNESS, INCOMPLETE, MODEL_KEYS, RATIOS, ROWS
 from driftmeter.methods.sequential import SEQUENTIAL
 from driftmeter.model.columns import Column
 
@@ -21,13 +21,13 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-KEYS: tuple[str, ...] = (*METHODS, *SEQUENTIAL, *RATIOS, ROWS)
-"""Everything that has a finding, in order; the volume stands on a place of its own after the columns."""
+KEYS: tuple[str, ...] = (*METHODS, *SEQUENTIAL, *RATIOS, *MODEL_KEYS)
+"""Everything that has a finding, in order; what is the model's stands on a place of its own after the columns."""
 
-DECIDING_KEYS: tuple[str, ...] = (*DECIDING_METHODS, *RATIOS, ROWS)
+DECIDING_KEYS: tuple[str, ...] = (*DECIDING_METHODS, *RATIOS, *MODEL_KEYS)
 """Everything that decides, in order."""
 
-GROUPS: tuple[tuple[str, ...], ...] = (DECIDING_METHODS, *((key,) for key in RATIOS), (ROWS,))
+GROUPS: tuple[tuple[str, ...], ...] = (DECIDING_METHODS, *((key,) for key in (*RATIOS, *MODEL_KEYS)))
 """What decides together."""
 
 
@@ -39,27 +39,36 @@ class Units:
         columns: The columns.
         numeric: bool (c,): which are numeric.
         min_effect: float64 (deciding keys, c + 1): smallest effects.
-        weights: float64 (c + 1,): how much each counts; 0 for no say in the model's drift.
+        weights: float64 (c + 1,): how much each column counts; 0 for no say in the model's drift.
+        say: float64 (groups,): the same of what decides together; 0 for no say.
     """
 
     columns: Sequence[Column]
     numeric: Bools
     min_effect: Floats
     weights: Floats
+    say: Floats
 
     @classmethod
     def of(cls, columns: Sequence[Column], numeric: Bools, config: DetectConfig) -> "Units":
         """The units of these columns."""
         effects = [config.min_effects(each.name) for each in columns] + [config.min_effects("")]
-        weights = [config.of_column(each.name).weight for each in columns] + [config.volume_weight]
+        weights = [config.of_column(each.name).weight for each in columns] + [1.0]
         table = np.array([[each[key] for each in effects] for key in DECIDING_KEYS])
-        return cls(columns, numeric, table, np.array(weights))
+        by_key = {
+            ROWS: config.volume_weight,
+            DUPLICATES.key: config.duplicates_weight,
+            INCOMPLETE.key: config.incomplete_weight,
+            FRESHNESS.key: config.freshness_weight,
+        }
+        say = [by_key.get(keys[0], 1.0) for keys in GROUPS]
+        return cls(columns, numeric, table, np.array(weights), np.array(say))
 
     @cached_property
     def applies(self) -> Bools:
         """What has a finding where: bool (keys, c + 1)."""
         numeric, model = np.append(self.numeric, False), np.arange(len(self.columns) + 1) == len(self.columns)
-        return np.array([model if key == ROWS else _where(key, numeric) & ~model for key in KEYS])
+        return np.array([model if key in MODEL_KEYS else _where(key, numeric) & ~model for key in KEYS])
 
     @cached_property
     def group(self) -> Ints:
@@ -86,7 +95,7 @@ class Units:
     @cached_property
     def counts(self) -> Bools:
         """Which units have a say in the model's drift: bool (units,)."""
-        return self.weights[self.column] > 0
+        return (self.weights[self.column] > 0) & (self.say[self.group] > 0)
 
     @cached_property
     def _places(self) -> tuple[Ints, Ints]:
@@ -95,11 +104,11 @@ class Units:
         return column, group
 
     def gather(self, by_key: Mapping[str, Floats]) -> Floats:
-        """(deciding keys, w, c + 1) of (w, c) per method and ratio and (w, 1) for the volume; nan elsewhere."""
+        """(deciding keys, w, c + 1) of (w, c) per method and ratio and (w, 1) for the model's own; nan elsewhere."""
         w = len(by_key[ROWS])
         table = np.full((len(DECIDING_KEYS), w, len(self.columns) + 1), np.nan)
         for place, key in enumerate(DECIDING_KEYS):
-            part = table[place, :, -1:] if key == ROWS else table[place, :, :-1]
+            part = table[place, :, -1:] if key in MODEL_KEYS else table[place, :, :-1]
             part[:] = by_key[key]
         return table
 

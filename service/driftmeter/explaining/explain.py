@@ -11,7 +11,7 @@ import polars as pl
 
 from driftmeter.detect.config import DetectConfig
 from driftmeter.detect.detector import Detector
-from driftmeter.detect.judge import Judged, noise_table
+from driftmeter.detect.judge import Judged, calibrations_of, noise_table
 from driftmeter.detect.null import build_nulls
 from driftmeter.detect.reference import FixedReference
 from driftmeter.detect.units import GROUPS, Units
@@ -20,6 +20,7 @@ from driftmeter.explaining.bars import histogram_of, moved_most
 from driftmeter.explaining.facts import Explanation, NullFacts, Past, Statistic
 from driftmeter.explaining.rows import TimedRows, count_windows
 from driftmeter.methods import DECIDING, DECIDING_METHODS, METHODS
+from driftmeter.methods.ratios import MODEL_KEYS
 from driftmeter.methods.sequential import SEQUENTIAL
 from driftmeter.model.baseline import Baseline, Comparison
 from driftmeter.model.bins import NumericBins
@@ -44,6 +45,8 @@ class Question:
         length: The window's length.
         history: How many windows to show, this one included.
         others: Labels of what else than the baseline the service compares with, for a note.
+        segment: Label of the segment whose rows are meant, such as country=DE; empty for all rows.
+        segments: Labels of the segments that are judged: the level is one for the model and all of them.
     """
 
     feature: str
@@ -51,6 +54,8 @@ class Question:
     length: WindowLength
     history: int = 10
     others: Sequence[str] = ()
+    segment: str = ""
+    segments: Sequence[str] = ()
 
 
 def explain(
@@ -72,8 +77,18 @@ def explain(
         on_rows: Called with the number of rows read and in all.
 
     Raises:
-        ConfigError: There is no such column or window; says what there is.
+        ConfigError: There is no such column, segment or window; says what there is.
     """
+    calibration = calibrations_of(baseline, Comparison.REST, config, lengths, question.segments).get(question.segment)
+    if calibration is None:
+        there = ", ".join(question.segments) or "none"
+        raise ConfigError(
+            f"--segment {question.segment}: is not judged: there is {there}, of what is both configured "
+            "(segments: {country: 8}) and in the baseline (driftmeter baseline build --segment country)"
+        )
+    if question.segment:
+        rows = rows.of_segment(question.segment, question.segments)
+        baseline = baseline.segments[question.segment]
     place = find_column(baseline, question.feature)
     column = baseline.columns[place]
     judged, target = _starts(question, rows)
@@ -82,11 +97,13 @@ def explain(
         window
         for starts in passes
         if starts
-        for window in count_windows(rows, baseline.layout, column.column, question.length, starts, on_rows)
+        for window in count_windows(rows, baseline, column.column, question.length, starts, on_rows)
     ]
     if not counted or counted[-1].start_ns != target:
         raise ConfigError(_not_there(rows, question.length, target))
-    detector = Detector(rows.key, baseline, [FixedReference(baseline)], config, lengths)
+    detector = Detector(
+        rows.key, baseline, [FixedReference(baseline)], config, lengths, calibrations={Comparison.REST: calibration}
+    )
     evaluated = [detector.evaluate([window]) for window in counted]
     seen = [
         _Seen(window, _of_column(each.findings, column.column), each.judged[0])
@@ -184,6 +201,8 @@ class _Writer:
         mine = np.flatnonzero(units.column == place)
         self._start_ns = 0
         self._units = {key: int(unit) for unit in mine for key in GROUPS[units.group[unit]]}
+        model = np.flatnonzero(units.column == len(baseline.columns))
+        self._whole = {key: int(unit) for unit in model for key in GROUPS[units.group[unit]]}
 
     def write(self, seen: Sequence[_Seen], quality: pl.DataFrame) -> Explanation:
         """The explanation of the last window."""
@@ -199,6 +218,7 @@ class _Writer:
             model=key.model,
             version=key.version,
             stage=key.stage,
+            segment=self._question.segment,
             feature=column.column.name,
             role=column.column.role.value,
             kind="numeric" if self._numeric else "categorical",
@@ -355,7 +375,13 @@ class _Writer:
             f"Judged anew from {len(seen)} windows since {first}: a service that has run for longer also knows those "
             "before, and rows that came after a verdict have not changed it."
         )
-        return [*(f"{key} has drifted, by a verdict of its own." for key in apart), anew]
+        last = seen[-1]
+        whole = [key for key in MODEL_KEYS if last.judged.detected[self._whole[key]] == 1]
+        return [
+            *(f"{key} has drifted, by a verdict of its own." for key in apart),
+            *(f"{key} of the model as a whole has drifted." for key in whole),
+            anew,
+        ]
 
 
 def _number(value: float) -> float | None:
@@ -372,7 +398,9 @@ _REASONS = {
     "provisional": "the baseline is provisional, learned from the model's first rows",
     "no_timestamps": "the baseline has no times, so nothing is known of how its windows vary",
     "too_few_chunks": "the baseline holds fewer than 20 windows of this length with rows enough",
+    "not_compared": "the windows of the baseline were not compared in this way when it was built",
     "no_weekly_cycle": "the baseline covers less than a week, and the window is a day or longer",
     "uncalibrated": "the baseline is too short for so few false alarms (see driftmeter baseline calibrate)",
     "maintenance": "the window is in a configured maintenance",
+    "not_counted": "the baseline or the window does not tell: rows without times, or a file of an older release",
 }

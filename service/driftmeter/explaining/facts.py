@@ -95,6 +95,7 @@ class Explanation:
     model: str
     version: str
     stage: str
+    segment: str
     feature: str
     role: str
     kind: str

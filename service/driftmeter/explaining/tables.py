@@ -31,7 +31,9 @@ def bar_text(share: float, full: float, width: int = _WIDTH) -> str:
 
 def _head(found: Explanation) -> list[RenderableType]:
     version = "".join(
-        f" {name} {value}" for name, value in (("version", found.version), ("stage", found.stage)) if value
+        f" {name} {value}"
+        for name, value in (("version", found.version), ("stage", found.stage), ("segment", found.segment))
+        if value
     )
     colour = {True: "bold red", False: "bold green", None: "bold yellow"}[found.verdict]
     span = f"{found.baseline['start']} to {found.baseline['end']}" if found.baseline["start"] else "without times"

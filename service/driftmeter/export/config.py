@@ -163,10 +163,12 @@ class ExportConfig(BaseModel):
 
     interval: Duration = "30s"
     """Time between two sendings of the current values. Newly evaluated windows are sent at once besides."""
-    max_series: int = Field(default=10_000, ge=100)
-    """Most series of one model's windows of one length. Above it, features that drifted and those with the highest
-    scores keep their series, and `ml_model_withheld_columns` says how many others there are. A numeric feature has
-    some 45."""
+    max_series: int = Field(default=30_000, ge=100)
+    """Most series of one model, over all its window lengths and segments. A tenth is for
+    `ml_feature_drifted_windows_total` and the rest for windows: an equal part for each length, half of it for the
+    segments where there are some. Of a window with more, features that drifted and those with the highest scores keep
+    their series, and `ml_model_withheld_columns` says how many others there are. A numeric feature has some 45, in a
+    segment some 25."""
     scrape: ScrapeConfig = Field(default_factory=ScrapeConfig)
     """The pages `/metrics`, `/healthz` and `/readyz`."""
     remote_write: RemoteWriteConfig = Field(default_factory=RemoteWriteConfig)

@@ -104,11 +104,16 @@ class ResultCounters:
             totals.buckets = totals.buckets + duration_counts
             totals.durations_ns += duration_sum_ns
 
-    def add_findings(self, findings: pl.DataFrame) -> None:
+    def add_findings(self, findings: pl.DataFrame, features_max: int | None = None) -> int:
         """Count evaluated windows and the features that drifted in them.
 
         Args:
             findings: `FINDINGS_SCHEMA`; whole windows, each passed once, so no later revisions.
+            features_max: Most counters of features that a model may have; where a window's new ones are too many, those
+                that drifted get one as long as there is room. None is no limit.
+
+        Returns:
+            How many new counters of features there was no room for.
         """
         findings = findings.filter(pl.col("segment").fill_null("") == "").with_columns(pl.col(_IDENTITY).fill_null(""))
         windows = _count_windows(findings.filter(pl.col("method") == DECIDING))
@@ -117,7 +122,9 @@ class ResultCounters:
         with self._lock:
             self._heard |= models - self._heard_ns.keys()
             self._windows = _added(self._windows, windows)
-            self._features = _added(self._features, features)
+            fitting = features if features_max is None else _fitting(self._features, features, features_max)
+            self._features = _added(self._features, fitting)
+        return features.height - fitting.height
 
     def points(self, timestamp_ms: int) -> pl.DataFrame:
         """All counters as points, stamped with `timestamp_ms`."""
@@ -234,6 +241,20 @@ def _added(sums: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
     labels = [name for name in sums.columns if name != "value"]
     both = pl.concat([sums, more.select(sums.columns)])
     return both.group_by(labels, maintain_order=True).agg(pl.col("value").sum())
+
+
+def _fitting(sums: pl.DataFrame, more: pl.DataFrame, features_max: int) -> pl.DataFrame:
+    """Those of `more` that are in `sums`, and of the others as many as a model may have, or that drifted."""
+    labels = [name for name in more.columns if name != "value"]
+    there = pl.col("taken").fill_null(0)
+    new = (
+        more.join(sums, on=labels, how="anti", maintain_order="left")
+        .join(sums.group_by(_IDENTITY).len("taken"), on=_IDENTITY, how="left", maintain_order="left")
+        .with_columns(room=features_max - there.cast(pl.Int64))
+        .filter((pl.len().over(_IDENTITY) <= pl.col("room")) | (pl.col("value") > 0))
+        .filter(pl.int_range(pl.len()).over(_IDENTITY) < pl.col("room"))
+    )
+    return pl.concat([more.join(sums, on=labels, how="semi", maintain_order="left"), new.select(more.columns)])
 
 
 def _models(keys: Sequence[ModelKey]) -> pl.DataFrame:

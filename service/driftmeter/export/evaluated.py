@@ -12,6 +12,7 @@ from driftmeter.export.points import (
     classes_to_points,
     findings_to_points,
     quality_to_points,
+    whole_rows_to_points,
     windows_to_points,
 )
 from driftmeter.export.sampled import sampled_to_points
@@ -40,6 +41,7 @@ class EvaluatedWindow:
         classes: `CLASSES_SCHEMA`, rows of this window only.
         anomalies: `ANOMALIES_SCHEMA`, rows of this window only.
         segment: Label of the segment whose rows the window has; empty when it has all.
+        share: Part of the series that the model may have which is this window's, 0 to 1.
     """
 
     key: ModelKey
@@ -54,6 +56,7 @@ class EvaluatedWindow:
     model: pl.DataFrame = field(default_factory=MODEL_FINDINGS_SCHEMA.to_frame)
     anomalies: pl.DataFrame = field(default_factory=ANOMALIES_SCHEMA.to_frame)
     segment: str = ""
+    share: float = 1.0
 
     def points(self, timestamp_ms: int) -> pl.DataFrame:
         """All points of this window, `POINTS_SCHEMA`, stamped with `timestamp_ms`."""
@@ -62,6 +65,7 @@ class EvaluatedWindow:
                 findings_to_points(self.findings, timestamp_ms),
                 baseline_drift_to_points(self.findings, timestamp_ms),
                 windows_to_points(self.model, timestamp_ms),
+                whole_rows_to_points(self.findings, timestamp_ms),
                 quality_to_points(self.quality, timestamp_ms),
                 classes_to_points(self.classes, timestamp_ms),
                 sampled_to_points(self.findings, timestamp_ms),

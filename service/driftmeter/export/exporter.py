@@ -25,7 +25,10 @@ from driftmeter.export.scrape import ANOMALIES_PATH, ScrapeServer
 from driftmeter.model.bundle import Tree
 from driftmeter.model.stored import Stored
 from driftmeter.model.windows import parse_duration_ns
-from driftmeter.telemetry.metrics import Telemetry
+from driftmeter.telemetry.metrics import Telemetry, WithheldReason
+
+COUNTED_PART = 0.1
+"""Part of a model's series that is kept for counters of its features; its windows have the rest."""
 
 _NS_PER_SECOND = 1e9
 _LOG = logging.getLogger(__name__)
@@ -94,15 +97,21 @@ class Exporter:
 
     def publish(self, evaluated: EvaluatedWindow) -> None:
         """Take over an evaluated window. Returns at once, from any thread; order counts per model and window."""
-        points = within_budget(evaluated.points(0), self._config.max_series)
+        points, withheld = within_budget(evaluated.points(0), self._series_max(evaluated))
         if not evaluated.segment:
             self._anomalies.publish(evaluated.key, evaluated.window.name, evaluated.anomalies)
         with self._schedule_lock:
             if not evaluated.revision and not evaluated.segment:
-                self.counters.add_findings(evaluated.findings)
+                counted_max = int(COUNTED_PART * self._config.max_series)
+                withheld += self.counters.add_findings(evaluated.findings, counted_max)
             self._schedule.publish(evaluated, points)
+        self._telemetry.samples_withheld.add(withheld, reason=WithheldReason.MAX_SERIES)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _series_max(self, evaluated: EvaluatedWindow) -> int:
+        """How many series a window may have."""
+        return int((1 - COUNTED_PART) * self._config.max_series * evaluated.share)
 
     def current_points(self) -> pl.DataFrame:
         """Current values and counters, `POINTS_SCHEMA`, at time 0; from any thread."""

@@ -51,7 +51,7 @@ _OUTPUT = ("output", "class", "window")
 
 
 def _drift(subject: str, what: str, labels: tuple[str, ...]) -> tuple[MetricSpec, ...]:
-    """The five metrics that tell how far one column is from its baseline."""
+    """The six metrics that tell how far one column is from its baseline."""
     rows = (
         ("score", f"Jensen-Shannon distance of {what} from its baseline, 0 to 1.", ()),
         ("noise_floor", f"Score that {what} would have from sampling noise alone.", ()),
@@ -59,6 +59,11 @@ def _drift(subject: str, what: str, labels: tuple[str, ...]) -> tuple[MetricSpec
         (
             "detected",
             f"1 when {what} has drifted (its values or its missing ones), 0 when not; absent without a verdict.",
+            (),
+        ),
+        (
+            "stale",
+            f"1 when the newest value of {what} is older than usual, 0 when not; absent without a verdict.",
             (),
         ),
         ("statistic", f"Every method's number for {what}, in the method's own unit.", ("method",)),
@@ -173,6 +178,15 @@ RESULT_METRICS: tuple[MetricSpec, ...] = (
         "Share of rows whose sender dropped attributes, by its own account (`dropped_attributes_count`).",
     ),
     MetricSpec("ml.prediction.mean", "ml_prediction_mean", _GAUGE, "", _OUTPUT, "Mean prediction; numeric ones only."),
+    MetricSpec(
+        "ml.model.quality.detected",
+        "ml_model_quality_detected",
+        _GAUGE,
+        "",
+        ("segment", "window", "baseline", "method"),
+        "1 when the model's rows as a whole have drifted, 0 when not; absent without a verdict. The method is rows "
+        "(their number), duplicate_ratio or incomplete_ratio.",
+    ),
     MetricSpec(
         "ml.prediction.class_ratio",
         "ml_prediction_class_ratio",

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftmeter.methods import DECIDING
+from driftmeter.methods.ratios import FRESHNESS, MODEL_KEYS
 from driftmeter.model.findings import BASELINE_DRIFT
 
 LABELS = (
@@ -142,7 +143,8 @@ def as_points(frame: pl.DataFrame) -> pl.DataFrame:
 def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
     """Scores, noise floors, effects, verdicts and statistics of every column.
 
-    A column has drifted when its distribution has, or any of its ratios, such as that of missing values.
+    A column has drifted when its distribution has, or any of its ratios, such as that of missing values. That its
+    newest value is old is told apart: by default it has no say in whether the model has drifted.
 
     Args:
         findings: `FINDINGS_SCHEMA`, at most one window per model, segment and window length.
@@ -152,12 +154,14 @@ def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFram
         Points of `ml_feature_drift_*` and `ml_prediction_drift_*`. A probability has the label `class` beside
         `output`, so that it cannot be taken for a prediction of the same name.
     """
-    value, headline = pl.col("value"), pl.col("method") == DECIDING
+    value, headline, age = pl.col("value"), pl.col("method") == DECIDING, pl.col("method") == FRESHNESS.key
+    detected = pl.col("detected").cast(_NUMBER)
     numbers = {
         "score": pl.when(headline).then(value),
         "noise_floor": pl.when(headline).then("noise_floor"),
         "effect": pl.when(headline).then("effect"),
-        "detected": pl.when(headline).then(pl.col("detected").cast(_NUMBER).max().over(_COLUMN)),
+        "detected": pl.when(headline).then(pl.when(~age).then(detected).max().over(_COLUMN)),
+        "stale": pl.when(age).then(detected),
         "statistic": value,
     }
     rows = _with_subject(findings).select(*_SEGMENT, *_SUBJECT, "subject", "baseline", "method", **numbers)
@@ -167,6 +171,26 @@ def findings_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFram
         long.with_columns(
             metric=pl.concat_str(pl.lit("ml_"), "subject", pl.lit("_drift_"), "number"),
             method=pl.when(statistic).then("method").otherwise(pl.lit("")),
+            timestamp_ms=pl.lit(timestamp_ms),
+        )
+    )
+
+
+def whole_rows_to_points(findings: pl.DataFrame, timestamp_ms: int) -> pl.DataFrame:
+    """Verdicts on the rows of a model as a whole, `ml_model_quality_detected`.
+
+    Args:
+        findings: `FINDINGS_SCHEMA`, at most one window per model, segment and window length.
+        timestamp_ms: Time of every point.
+    """
+    rows = findings.filter((pl.col("role") == "model") & pl.col("method").is_in(MODEL_KEYS))
+    return as_points(
+        rows.select(
+            *_SEGMENT,
+            "baseline",
+            "method",
+            metric=pl.lit("ml_model_quality_detected"),
+            value=pl.col("detected").cast(_NUMBER),
             timestamp_ms=pl.lit(timestamp_ms),
         )
     )

@@ -5,7 +5,7 @@ signs and exponents), dictionaries for what has few values, plain bytes for ids,
 statistics for `event_time` alone, since that is what people look for rows by.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,14 +42,14 @@ def joined(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """All rows of a model's batches in one table; what a batch does not have is null in its rows.
 
     Columns are those of `FIXED_FIELDS`, then the others by name. Where one is numeric in some batches and categorical
-    in others, numbers become texts.
+    in others, numbers become texts; where one holds vectors in some, all else is null, being of the wrong type.
     """
     alike: dict[bytes, list[pa.RecordBatch]] = {}
     for batch in batches:
         alike.setdefault(batch.schema.serialize().to_pybytes(), []).append(batch)
     tables = [pa.Table.from_batches(some) for some in alike.values()]
     mixed = _mixed(tables)
-    table = pa.concat_tables([_with_texts(table, mixed) for table in tables], promote_options="default")
+    table = pa.concat_tables([_as_one(table, mixed) for table in tables], promote_options="default")
     data = sorted(set(table.column_names) - set(_FIXED_NAMES))
     # In one piece: small requests make many small ones, and each costs the writer more than its copy.
     return table.select([*_FIXED_NAMES, *data]).unify_dictionaries().combine_chunks()
@@ -72,13 +72,13 @@ def by_hour(table: pa.Table) -> Iterator[HourRows]:
 def parquet_of(key: ModelKey, table: pa.Table) -> pa.Buffer:
     """A Parquet file with these rows."""
     metadata = {KEY_METADATA[field]: value for field, value in zip(key._fields, key, strict=True)}
-    numbers = [field.name for field in table.schema if _is_number(field)]
+    numbers = [_path_of(field) for field in table.schema if _is_number(field)]
     texts = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
         table.schema.with_metadata(metadata),
-        compression=dict.fromkeys(table.column_names, _COMPRESSION) | {"trace_id": "none", "span_id": "none"},
+        compression=dict.fromkeys(map(_path_of, table.schema), _COMPRESSION) | {"trace_id": "none", "span_id": "none"},
         use_dictionary=[*_FEW_VALUES, *texts],
         column_encoding=_ENCODINGS | dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
         write_statistics=["event_time"],
@@ -89,21 +89,37 @@ def parquet_of(key: ModelKey, table: pa.Table) -> pa.Buffer:
 
 
 def _is_number(field: pa.Field) -> bool:
-    return field.name not in _FIXED_NAMES and pa.types.is_float64(field.type)
+    held = field.type.value_type if pa.types.is_list(field.type) else field.type
+    return field.name not in _FIXED_NAMES and pa.types.is_float64(held)
 
 
-def _mixed(tables: Sequence[pa.Table]) -> set[str]:
-    """Names of columns that hold numbers here and texts there."""
+def _path_of(field: pa.Field) -> str:
+    """What Parquet calls a column: that of a list's elements has names of its own."""
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else str(field.name)
+
+
+def _mixed(tables: Sequence[pa.Table]) -> dict[str, pa.DataType]:
+    """Columns that hold one thing here and another there: the type that is to hold both."""
     types: dict[str, set[Any]] = {}
     for table in tables:
         for field in table.schema:
             types.setdefault(field.name, set()).add(field.type)
-    return {name for name, found in types.items() if len(found) > 1}
+    return {
+        name: next((each for each in found if pa.types.is_list(each)), _TEXTS)
+        for name, found in types.items()
+        if len(found) > 1
+    }
 
 
-def _with_texts(table: pa.Table, names: set[str]) -> pa.Table:
+def _as_one(table: pa.Table, mixed: Mapping[str, pa.DataType]) -> pa.Table:
     for place, field in enumerate(table.schema):
-        if field.name in names and not pa.types.is_dictionary(field.type):
-            texts = pc.dictionary_encode(pc.cast(table.column(place), pa.string())).cast(_TEXTS)
-            table = table.set_column(place, pa.field(field.name, _TEXTS), texts)
+        wanted = mixed.get(field.name, field.type)
+        if field.type == wanted:
+            continue
+        values = table.column(place)
+        if pa.types.is_list(wanted):
+            values = pa.nulls(table.num_rows, wanted)
+        else:
+            values = pc.dictionary_encode(pc.cast(values, pa.string())).cast(_TEXTS)
+        table = table.set_column(place, pa.field(field.name, wanted), values)
     return table

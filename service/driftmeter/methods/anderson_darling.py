@@ -1,13 +1,22 @@
 """Anderson-Darling distance."""
 
+import math
+
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftmeter.methods.cramer_von_mises import gap_limits
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
+from driftmeter.model.compiled import frozen, inlined, kernel
 
 _ENDS = 1e-15
 """A cumulative share within this of 0 or 1 is 0 or 1: one row of 10¹⁵ is larger, rounding is smaller."""
+
+_NEGLIGIBLE = 1e-10
+"""Chances below this are left out of an expectation."""
 
 
 def anderson_darling(
@@ -84,6 +93,54 @@ def error_bound(expected: pl.Expr, observed: pl.Expr, gap: pl.Expr, gap_before: 
     return where_both_sides(pl.max_horizontal(distance - low.sqrt(), high.sqrt() - distance), expected, observed)
 
 
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: Σ over bins and over the window's possible rows up to there, which are binomial."""
+    bounds = np.append(sampling.starts, len(sampling.expected))
+    sums = np.zeros(len(sampling.starts))
+    _expected_sums(frozen(sampling.expected), frozen(bounds), sampling.rows, sums)
+    return sampling.rows * sums / (sampling.totals + sampling.rows)
+
+
+@kernel
+def _expected_sums(
+    expected: npt.NDArray[np.float64], bounds: npt.NDArray[np.int64], rows: int, sums: npt.NDArray[np.float64]
+) -> None:
+    """Expectations of Σ rows of both sides·(F - G)² / (H·(1 - H)) of each column; every column has rows."""
+    for column in range(len(sums)):
+        total, below = 0.0, 0.0
+        for place in range(bounds[column], bounds[column + 1]):
+            total += expected[place]
+        for place in range(bounds[column], bounds[column + 1]):
+            below += expected[place]
+            if expected[place] > 0 and below < total:  # At F = 1 both are 1.
+                sums[column] += _expected_term(expected[place], below, total, rows)
+
+
+@inlined
+def _expected_term(expected: float, below: float, total: float, rows: int) -> float:
+    """Expectation of what one bin adds."""
+    share, odds = below / total, below / (total - below)
+    likeliest = int((rows + 1) * share)
+    ways = math.lgamma(rows + 1) - math.lgamma(likeliest + 1) - math.lgamma(rows - likeliest + 1)
+    most = math.exp(ways + likeliest * math.log(share) + (rows - likeliest) * math.log(1 - share))
+    # Of the window's rows up to the bin's right edge, so many on average are in the bin itself.
+    own, both, found = expected / below, 1 / (total + rows), 0.0
+    for step in (1, -1):
+        count, chance = likeliest, most
+        if step < 0:
+            chance *= count / ((rows - count + 1) * odds)
+            count -= 1
+        while 0 <= count <= rows and chance > _NEGLIGIBLE:
+            pooled, gap = (below + count) * both, share - count / rows
+            found += chance * (expected + count * own) * gap * gap / max(pooled * (1 - pooled), _ENDS)
+            if step > 0:
+                chance *= (rows - count) / (count + 1) * odds
+            else:
+                chance *= count / ((rows - count + 1) * odds)
+            count += step
+    return found
+
+
 SPEC = MethodSpec(
     key="anderson_darling",
     title="Anderson-Darling distance",
@@ -98,6 +155,7 @@ SPEC = MethodSpec(
     symmetric=True,
     ordinal=True,
     extras={"error": error_bound},
+    noise=noise,
     reference=(
         "Scholz and Stephens, K-sample Anderson-Darling tests, 1987, https://doi.org/10.1080/01621459.1987.10478517"
     ),

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import chdtrc
 
+from driftmeter.methods.sampling import Sampling, Sides
 from driftmeter.methods.shares import TINY, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -39,12 +40,27 @@ def chi_square(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     # As floats before any product: counts of 2^32 rows would overflow 64 bits, and differences may be negative.
     e, o = expected.cast(pl.Float64), observed.cast(pl.Float64)
     rows_e, rows_o = e.sum(), o.sum()
+    total = _terms(e, o, rows_e, rows_o, (expected + observed > 0).sum()).sum()
     rows = rows_e + rows_o
-    # count - mean count, equal but for its sign on both sides; written so that equal proportions give exactly 0.
-    excess = ((e * rows_o - o * rows_e) / rows).abs()
-    correction = pl.when((expected + observed > 0).sum() == 2).then(_YATES).otherwise(0.0)  # noqa: PLR2004
-    total = ((excess - correction).clip(lower_bound=0.0).pow(2) / (e + o + TINY)).sum()
     return where_both_sides(total * (rows / rows_e) * (rows / rows_o), expected, observed)
+
+
+def _terms(e: pl.Expr, o: pl.Expr, rows_e: pl.Expr, rows_o: pl.Expr, filled: pl.Expr) -> pl.Expr:
+    """What each bin adds, but for a factor, where so many bins are not empty on both sides."""
+    # count - mean count, equal but for its sign on both sides; written so that equal proportions give exactly 0.
+    excess = ((e * rows_o - o * rows_e) / (rows_e + rows_o)).abs()
+    correction = pl.when(filled == 2).then(_YATES).otherwise(0.0)  # noqa: PLR2004
+    return (excess - correction).clip(lower_bound=0.0).pow(2) / (e + o + TINY)
+
+
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: about `degrees_of_freedom`, less where Yates' correction is made."""
+
+    def terms(sides: Sides) -> pl.Expr:
+        return _terms(sides.expected, sides.observed, sides.rows_expected, sides.rows_observed, sides.filled)
+
+    rows = sampling.totals + sampling.rows
+    return sampling.expected_sum(terms) * (rows / sampling.totals) * (rows / sampling.rows)
 
 
 def degrees_of_freedom(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
@@ -85,6 +101,7 @@ SPEC = MethodSpec(
     ordinal=False,
     extras={"dof": degrees_of_freedom},
     pvalue=pvalue,
+    noise=noise,
     reference=(
         "Pearson, On the criterion that a given system of deviations..., 1900,"
         " https://doi.org/10.1080/14786440009463897; Yates, Contingency tables involving small numbers and the χ² test,"

@@ -1,7 +1,10 @@
 """Cramér-von Mises distance."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -73,6 +76,17 @@ def _rows(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     return expected.cast(pl.Float64) + observed
 
 
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: Σ p·(1 - F)·(F + (1 - 2·F) / (N + n)), the second part because h holds the window's rows too.
+
+    G is a mean of n indicators: E[(F - G)²] = F·(1 - F) / n, and its third moment with the bin's own share gives the
+    rest.
+    """
+    p, below = sampling.shares, sampling.below
+    rows = (sampling.totals + sampling.rows)[sampling.column]
+    return sampling.sum(p * (1 - below) * (below + (1 - 2 * below) / rows))
+
+
 SPEC = MethodSpec(
     key="cramer_von_mises",
     title="Cramér-von Mises distance",
@@ -87,6 +101,7 @@ SPEC = MethodSpec(
     symmetric=True,
     ordinal=True,
     extras={"error": error_bound},
+    noise=noise,
     reference=(
         "Anderson, On the distribution of the two-sample Cramér-von Mises criterion, 1962,"
         " https://doi.org/10.1214/aoms/1177704477"

@@ -1,4 +1,7 @@
-"""What methods read of the fine bins, made in one pass for all columns and windows: sums by group, running shares."""
+"""What methods read of the fine bins, made in one pass for all columns and windows: sums by group, running shares.
+
+And how far the running shares of what is drawn from the expected counts lie from these.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -59,3 +62,38 @@ def add_by_group(counts: Floats, group: npt.NDArray[np.int64], sums: Floats) -> 
     for window in range(counts.shape[0]):
         for place in range(counts.shape[1]):
             sums[window, group[place]] += counts[window, place]
+
+
+@kernel
+def draw_gaps(below: Floats, width: Floats, bounds: npt.NDArray[np.int64], uniforms: Floats, found: Floats) -> None:
+    """Means over draws: of the squares of the largest gap and of the area between both sides, and of the squared gap.
+
+    The share of a draw's numbers below F is the running share G of a window whose rows are drawn by inversion of F, so
+    nothing has to be counted.
+
+    Args:
+        below: float64 (bins,): F at the right edges.
+        width: float64 (bins,): widths of the bins, feature units.
+        bounds: int64 (columns + 1,): each column's first bin, and one after the last.
+        uniforms: float64 (draws, rows): numbers in [0, 1), ascending in each draw.
+        found: float64 (3, columns): added to: (max |F - G|)², (∫ |F - G| dx)² and ∫ (F - G)² dx.
+    """
+    draws, rows = uniforms.shape
+    for column in range(len(bounds) - 1):
+        for draw in range(draws):
+            numbers, count = uniforms[draw], 0
+            left, largest, area, squared = 0.0, 0.0, 0.0, 0.0
+            for place in range(bounds[column], bounds[column + 1]):
+                while count < rows and numbers[count] < below[place]:
+                    count += 1
+                right = below[place] - count / rows
+                largest = max(largest, abs(right))
+                # A line from left to right has mean magnitude (|left| + |right|) / 2, less where it changes its sign.
+                both = abs(left) + abs(right)
+                crossing = left * right / both if left * right < 0 else 0.0
+                area += width[place] * (both / 2 + crossing)
+                squared += width[place] * (left * left + left * right + right * right) / 3
+                left = right
+            found[0, column] += largest * largest / draws
+            found[1, column] += area * area / draws
+            found[2, column] += squared / draws

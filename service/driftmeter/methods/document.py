@@ -4,11 +4,12 @@ import math
 import sys
 
 from driftmeter.methods import DECIDING_METHODS, METHODS
-from driftmeter.methods.ratios import RATIOS, RatioSpec
+from driftmeter.methods.ratios import MODEL_RATIOS, RATIOS, RatioSpec
 from driftmeter.methods.sampled import SAMPLED
 from driftmeter.methods.sampled.spec import section as sampled_section
 from driftmeter.methods.sequential import SEQUENTIAL, SequentialSpec
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
+from driftmeter.model.quality import TIME_STEPS
 
 _HEAD = """\
 # Drift methods
@@ -24,8 +25,8 @@ and each ratio by itself; all the others inform.
 _RATIOS_HEAD = """\
 # Ratios
 
-Shares of a column's rows that are judged like methods, by a beta-binomial distribution whose mean and variation are
-those of the baseline's own chunks.
+Shares of a column's rows, or of the model's, that are judged like methods, by a beta-binomial distribution whose mean
+and variation are those of the baseline's own chunks.
 """
 
 _SEQUENTIAL_HEAD = """\
@@ -110,13 +111,24 @@ def section(spec: MethodSpec) -> str:
 def ratio_section(spec: RatioSpec) -> str:
     """The page's part about one ratio, in Markdown, ending in a newline."""
     kinds = [kind for kind, applies in (("numeric", spec.numeric), ("categorical", spec.categorical)) if applies]
+    larger = "larger or smaller" if spec.both_ways else "larger"
     rows = [
-        ("Applies to", " and ".join(kinds) + " columns"),
-        ("Share of", "the rows with a value" if spec.of_values else "all rows"),
-        ("Drift makes it", "larger or smaller" if spec.both_ways else "larger"),
-        ("Smallest effect, by default", f"{spec.default_min_effect:g} of these rows, beyond noise"),
+        ("Applies to", " and ".join(kinds) + " columns" if kinds else "the model's rows as a whole"),
+        ("Share of", _shared_text(spec)),
+        ("Drift makes it", "all of them; less is none" if spec.all_only else larger),
+        ("Usual is", "what the baseline's chunks have" if spec.of_chunks else "what the reference has"),
+        (
+            "Smallest effect, by default",
+            f"{spec.default_min_effect:g} of {'the time' if spec.of_time else 'these rows'}, beyond noise",
+        ),
     ]
     return _section(spec.key, spec.title, rows)
+
+
+def _shared_text(spec: RatioSpec) -> str:
+    if spec.of_time:
+        return f"the window's time, in steps of 1/{TIME_STEPS:,}"
+    return "the rows with a value" if spec.of_values else "all rows"
 
 
 def sequential_section(spec: SequentialSpec) -> str:
@@ -146,7 +158,7 @@ def page() -> str:
     deciding = " and ".join(f"`{key}`" for key in DECIDING_METHODS)
     chapters = [
         [_HEAD.format(deciding=deciding), "\n".join(bins), *(section(spec) for spec in METHODS.values())],
-        [_RATIOS_HEAD, *(ratio_section(spec) for spec in RATIOS.values())],
+        [_RATIOS_HEAD, *(ratio_section(spec) for spec in {**RATIOS, **MODEL_RATIOS}.values())],
         [_SEQUENTIAL_HEAD, *(sequential_section(spec) for spec in SEQUENTIAL.values())],
         [_SAMPLED_HEAD, *(sampled_section(spec) for spec in SAMPLED.values())],
     ]

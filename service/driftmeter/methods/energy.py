@@ -1,8 +1,11 @@
 """Energy distance."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftmeter.methods.cramer_von_mises import gap_limits
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -92,6 +95,11 @@ def error_bound(  # noqa: PLR0913 - as the method.
     return where_both_sides(pl.max_horizontal(distance - low, high - distance), expected, observed)
 
 
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: nothing drawn is beyond the range."""
+    return 2 * sampling.rows * sampling.squared_gap
+
+
 SPEC = MethodSpec(
     key="energy",
     title="Energy distance",
@@ -106,6 +114,7 @@ SPEC = MethodSpec(
     symmetric=False,  # Only the window has values beyond the range, so the two sides cannot be exchanged.
     ordinal=True,
     extras={"error": error_bound},
+    noise=noise,
     reference=(
         "Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013,"
         " https://doi.org/10.1016/j.jspi.2013.03.018"

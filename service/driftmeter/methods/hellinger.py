@@ -1,7 +1,10 @@
 """Hellinger distance."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -33,9 +36,19 @@ def hellinger(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
 
     Hellinger, 1909, https://doi.org/10.1515/crll.1909.136.210.
     """
-    total = (shares(expected).sqrt() - shares(observed).sqrt()).pow(2).sum()
+    total = _terms(shares(expected), shares(observed)).sum()
     # Rounding can leave the sum a few units of the last place above 2.
     return where_both_sides((total / 2).clip(0.0, 1.0).sqrt(), expected, observed)
+
+
+def _terms(p: pl.Expr, q: pl.Expr) -> pl.Expr:
+    """What each bin adds to twice the square of the distance."""
+    return (p.sqrt() - q.sqrt()).pow(2)
+
+
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: (bins - 1) / 8 and a little more where bins have few rows."""
+    return sampling.rows * sampling.expected_sum(lambda sides: _terms(*sides.shares())) / 2
 
 
 SPEC = MethodSpec(
@@ -50,6 +63,7 @@ SPEC = MethodSpec(
     range=(0.0, 1.0),
     symmetric=True,
     ordinal=False,
+    noise=noise,
     reference=REFERENCE,
     agrees_with="The formula in numpy on the same bins, to 1e-9.",
     formula=FORMULA,

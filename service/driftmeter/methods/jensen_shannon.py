@@ -1,7 +1,10 @@
 """Jensen-Shannon distance, the headline score."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import TINY, shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -36,9 +39,19 @@ def jensen_shannon(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     Lin, 1991, https://doi.org/10.1109/18.61115; Endres and Schindelin, 2003, https://doi.org/10.1109/TIT.2003.813506.
     """
     p, q = shares(expected), shares(observed)
-    half_sum = (p * ((p + TINY) * 2 / (p + q + 2 * TINY)).log() + q * ((q + TINY) * 2 / (p + q + 2 * TINY)).log()).sum()
     # Rounding can leave the sum a few units of the last place outside [0, 2 ln 2].
-    return where_both_sides((half_sum / (2 * _LN_2)).clip(0.0, 1.0).sqrt(), expected, observed)
+    divergence = (_terms(p, q).sum() / (2 * _LN_2)).clip(0.0, 1.0)
+    return where_both_sides(divergence.sqrt(), expected, observed)
+
+
+def _terms(p: pl.Expr, q: pl.Expr) -> pl.Expr:
+    """What each bin adds to twice the divergence, nats."""
+    return p * ((p + TINY) * 2 / (p + q + 2 * TINY)).log() + q * ((q + TINY) * 2 / (p + q + 2 * TINY)).log()
+
+
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: (bins - 1) / (8 ln 2) and a little more where bins have few rows."""
+    return sampling.rows * sampling.expected_sum(lambda sides: _terms(*sides.shares())) / (2 * _LN_2)
 
 
 SPEC = MethodSpec(
@@ -53,6 +66,7 @@ SPEC = MethodSpec(
     range=(0.0, 1.0),
     symmetric=True,
     ordinal=False,
+    noise=noise,
     default_min_effect=0.1,
     reference=REFERENCE,
     agrees_with="scipy.spatial.distance.jensenshannon (base 2) on the same bins, to 1e-9.",

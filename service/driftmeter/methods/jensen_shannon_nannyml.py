@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from driftmeter.methods.jensen_shannon import FORMULA, REFERENCE, jensen_shannon
+from driftmeter.methods.jensen_shannon import FORMULA, REFERENCE, jensen_shannon, noise
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
 
@@ -43,6 +43,7 @@ SPEC = MethodSpec(
     range=(0.0, 1.0),
     symmetric=True,
     ordinal=False,
+    noise=noise,
     reference=f"{REFERENCE}; bins: Doane, Aesthetic frequency classifications, 1976, "
     "https://doi.org/10.1080/00031305.1976.10479172",
     agrees_with="NannyML 0.13.1 on its car-loan data, to 1e-9.",

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import kolmogorov
 
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -68,6 +69,11 @@ def pvalue(groups: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.floa
     return np.asarray(kolmogorov(np.sqrt(rows) * distance), dtype=np.float64)
 
 
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, by draws: at most Kolmogorov's π² / 12, less where few bins have rows."""
+    return sampling.rows * sampling.largest_gap_squared
+
+
 SPEC = MethodSpec(
     key="kolmogorov_smirnov",
     title="Kolmogorov-Smirnov statistic",
@@ -83,6 +89,7 @@ SPEC = MethodSpec(
     ordinal=True,
     extras={"error": error_bound},
     pvalue=pvalue,
+    noise=noise,
     reference=(
         "Smirnov, Table for estimating the goodness of fit of empirical distributions, 1948,"
         " https://doi.org/10.1214/aoms/1177730256"

@@ -1,7 +1,10 @@
 """Kullback-Leibler divergence."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -32,7 +35,16 @@ def kullback_leibler(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     """
     p, q = shares(expected + _PSEUDO_COUNT), shares(observed + _PSEUDO_COUNT)
     # Rounding can leave the sum a few units of the last place below zero.
-    return where_both_sides((p * (p / q).log()).sum().clip(lower_bound=0.0), expected, observed)
+    return where_both_sides(_terms(p, q).sum().clip(lower_bound=0.0), expected, observed)
+
+
+def _terms(p: pl.Expr, q: pl.Expr) -> pl.Expr:
+    return p * (p / q).log()
+
+
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: about (bins - 1) / 2."""
+    return sampling.rows * sampling.expected_sum(lambda sides: _terms(*sides.shares(_PSEUDO_COUNT)))
 
 
 SPEC = MethodSpec(
@@ -47,6 +59,7 @@ SPEC = MethodSpec(
     range=(0.0, float("inf")),
     symmetric=False,
     ordinal=False,
+    noise=noise,
     reference=(
         "Kullback and Leibler, On information and sufficiency, 1951, https://doi.org/10.1214/aoms/1177729694; the"
         " smoothing: Krichevsky and Trofimov, 1981, https://doi.org/10.1109/TIT.1981.1056331"

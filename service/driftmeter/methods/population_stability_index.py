@@ -1,7 +1,10 @@
 """Population stability index."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -41,7 +44,16 @@ def population_stability_index(expected: pl.Expr, observed: pl.Expr) -> pl.Expr:
     https://doi.org/10.21314/JRMV.2020.227.
     """
     p, q = shares(expected + _PSEUDO_COUNT), shares(observed + _PSEUDO_COUNT)
-    return where_both_sides(((p - q) * (p / q).log()).sum(), expected, observed)
+    return where_both_sides(_terms(p, q).sum(), expected, observed)
+
+
+def _terms(p: pl.Expr, q: pl.Expr) -> pl.Expr:
+    return (p - q) * (p / q).log()
+
+
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact: about bins - 1."""
+    return sampling.rows * sampling.expected_sum(lambda sides: _terms(*sides.shares(_PSEUDO_COUNT)))
 
 
 SPEC = MethodSpec(
@@ -56,6 +68,7 @@ SPEC = MethodSpec(
     range=(0.0, float("inf")),
     symmetric=True,
     ordinal=False,
+    noise=noise,
     reference=REFERENCE,
     agrees_with="Cases by hand; the divergence of two normal distributions on deciles, within the smoothing.",
     formula="Σ (p - q)·ln(p / q), with ½ added to every count of both sides before shares are taken",

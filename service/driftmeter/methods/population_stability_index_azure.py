@@ -1,8 +1,11 @@
 """Population stability index with Azure Machine Learning's treatment of empty bins."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftmeter.methods.population_stability_index import REFERENCE
+from driftmeter.methods.sampling import Sampling, Sides
 from driftmeter.methods.shares import where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -31,8 +34,21 @@ def population_stability_index_azure(expected: pl.Expr, observed: pl.Expr) -> pl
     Jeffreys, 1946, https://doi.org/10.1098/rspa.1946.0056; Yurdakul and Naranjo, 2020,
     https://doi.org/10.21314/JRMV.2020.227.
     """
-    p, q = (expected + 1) / expected.sum(), (observed + 1) / observed.sum()
-    return where_both_sides(((q - p) * (q / p).log()).sum(), expected, observed)
+    total = _terms((expected + 1) / expected.sum(), (observed + 1) / observed.sum()).sum()
+    return where_both_sides(total, expected, observed)
+
+
+def _terms(p: pl.Expr, q: pl.Expr) -> pl.Expr:
+    return (q - p) * (q / p).log()
+
+
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact."""
+
+    def terms(sides: Sides) -> pl.Expr:
+        return _terms((sides.expected + 1) / sides.rows_expected, (sides.observed + 1) / sides.rows_observed)
+
+    return sampling.rows * sampling.expected_sum(terms)
 
 
 SPEC = MethodSpec(
@@ -47,6 +63,7 @@ SPEC = MethodSpec(
     range=(0.0, float("inf")),
     symmetric=True,
     ordinal=False,
+    noise=noise,
     reference=f"{REFERENCE}; bins: Sturges, The choice of a class interval, 1926, "
     "https://doi.org/10.1080/01621459.1926.10502161",
     agrees_with=(

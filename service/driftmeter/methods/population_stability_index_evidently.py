@@ -1,9 +1,12 @@
 """Population stability index with Evidently's treatment of empty bins."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftmeter.methods.population_stability_index import REFERENCE
-from driftmeter.methods.shares import shares, where_both_sides
+from driftmeter.methods.sampling import Sampling, Sides
+from driftmeter.methods.shares import TINY, shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
 _FILL = 1e-4
@@ -40,8 +43,7 @@ def population_stability_index_evidently(expected: pl.Expr, observed: pl.Expr) -
     https://doi.org/10.21314/JRMV.2020.227.
     """
     p, q = _filled(expected), _filled(observed)
-    terms = (p - q) * (p / q).log() * (expected + observed > 0)
-    return where_both_sides(terms.sum(), expected, observed)
+    return where_both_sides((_terms(p, q) * (expected + observed > 0)).sum(), expected, observed)
 
 
 def _filled(counts: pl.Expr) -> pl.Expr:
@@ -51,6 +53,28 @@ def _filled(counts: pl.Expr) -> pl.Expr:
     smallest = (counts + empty * _MANY).min() / counts.sum()
     fill = pl.when(smallest <= _FILL).then(smallest * _FILL_BELOW_SMALLEST).otherwise(_FILL)
     return shares(counts) + empty * fill
+
+
+def _terms(p: pl.Expr, q: pl.Expr) -> pl.Expr:
+    return (p - q) * (p / q).log()
+
+
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, exact.
+
+    Raises:
+        ValueError: A window has so many rows that a share of one row is no larger than the fill, which then depends on
+            the smallest of its shares.
+    """
+    if sampling.rows * _FILL >= 1:
+        raise ValueError(f"{sampling.rows} rows: the noise is known of windows of less than {1 / _FILL:g} rows")
+
+    def terms(sides: Sides) -> pl.Expr:
+        p, q = sides.shares()
+        # A bin that is empty in the baseline is empty in all that is drawn from it, and adds nothing.
+        return _terms(p + TINY, q + (sides.observed == 0).cast(pl.Float64) * _FILL) * (sides.expected > 0)
+
+    return sampling.rows * sampling.expected_sum(terms)
 
 
 SPEC = MethodSpec(
@@ -65,6 +89,7 @@ SPEC = MethodSpec(
     range=(0.0, float("inf")),
     symmetric=True,
     ordinal=False,
+    noise=noise,
     reference=f"{REFERENCE}; bins: Sturges, The choice of a class interval, 1926, "
     "https://doi.org/10.1080/01621459.1926.10502161",
     agrees_with=(

@@ -9,11 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from driftmeter.methods.sampling import Sampling
+
 Expression = Callable[..., pl.Expr]
 """Columns of one group's bins in, one float64 per group out."""
 
 PValue = Callable[[Mapping[str, npt.NDArray[np.float64]]], npt.NDArray[np.float64]]
 """Arrays of equal shape (groups,) by name in, p-values of that shape out."""
+
+
+Noise = Callable[[Sampling], npt.NDArray[np.float64]]
+"""Windows drawn from c columns in, `a` of each out, float64 (c,)."""
 
 
 class Bins(StrEnum):
@@ -89,6 +95,9 @@ class MethodSpec:
             the rows) or `dof` (degrees of freedom).
         pvalue: P-values from arrays named `value`, `rows_expected`, `rows_observed` and as in `extras`; None where the
             method has no null distribution of its own.
+        noise: What sampling alone adds: `a` of E[Q] = a (1/n + 1/N), which is n E[Q] of windows of n rows drawn from
+            the expected counts; nan where the method gives nan. None where nothing quicker is known than to score
+            draws.
         default_min_effect: Smallest effect worth an alarm, in the method's unit; None where users must choose it.
         reference: The paper, with DOI.
         agrees_with: Whose published numbers it reproduces, and how closely.
@@ -113,6 +122,7 @@ class MethodSpec:
     ordinal: bool
     extras: Mapping[str, Expression] = field(default_factory=lambda: MappingProxyType({}))
     pvalue: PValue | None = None
+    noise: Noise | None = None
     default_min_effect: float | None = None
     reference: str
     agrees_with: str

@@ -1,7 +1,10 @@
 """Wasserstein distance."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.shares import TINY, shares, where_both_sides
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
@@ -78,6 +81,11 @@ def error_bound(  # noqa: PLR0913 - as the method.
     return where_both_sides(bound, expected, observed)
 
 
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, by draws, none of which has values beyond the range; feature units squared."""
+    return sampling.rows * sampling.area_squared
+
+
 SPEC = MethodSpec(
     key="wasserstein",
     title="Wasserstein distance (earth mover's distance)",
@@ -92,6 +100,7 @@ SPEC = MethodSpec(
     symmetric=False,  # Only the window has values beyond the range, so the two sides cannot be exchanged.
     ordinal=True,
     extras={"error": error_bound},
+    noise=noise,
     reference=(
         "Vallender, Calculation of the Wasserstein distance between probability distributions on the line, 1974,"
         " https://doi.org/10.1137/1118101"

@@ -1,8 +1,11 @@
 """Wasserstein distance in standard deviations of the baseline."""
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftmeter.methods import wasserstein as in_feature_units
+from driftmeter.methods.sampling import Sampling
 from driftmeter.methods.spec import Bins, MethodSpec, Scale
 
 
@@ -73,6 +76,11 @@ def _in_spreads(distance: pl.Expr, spread: pl.Expr) -> pl.Expr:
     return pl.when(sigma > 0).then(distance / sigma).otherwise(float("nan"))
 
 
+def noise(sampling: Sampling) -> npt.NDArray[np.float64]:
+    """`a`, by draws; nan without spread."""
+    return np.asarray(in_feature_units.noise(sampling) / np.where(sampling.spread > 0, sampling.spread, np.nan) ** 2)
+
+
 SPEC = MethodSpec(
     key="wasserstein_normalised",
     title="Normalised Wasserstein distance",
@@ -87,6 +95,7 @@ SPEC = MethodSpec(
     symmetric=False,  # As for `wasserstein`; and the spread is the baseline's.
     ordinal=True,
     extras={"error": error_bound},
+    noise=noise,
     default_min_effect=0.1,
     reference=in_feature_units.SPEC.reference,
     agrees_with="scipy.stats.wasserstein_distance over numpy.std of the baseline's values, within the error bound.",

@@ -13,7 +13,8 @@ from driftmeter.model.bins import Bins, NumericBins
 from driftmeter.model.columns import Column
 from driftmeter.model.counts import Tally
 from driftmeter.model.layout import Layout
-from driftmeter.model.seasons import ColumnSeasons
+from driftmeter.model.seasons import UTC, ColumnSeasons
+from driftmeter.model.windows import DAY_NS
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,11 +81,13 @@ class Chunks:
         blocks: int64 (k,): the block that each chunk belongs to, ascending from 0.
         values: int64 (k, c): rows with a value.
         ratios: Per ratio's method key, int64 (k, c): rows it counts; of `out_of_range_ratio` and `unseen_ratio`,
-            values that no chunk outside the block reaches or has, since in the baseline as a whole there are none.
+            values that no chunk outside the block reaches or has, since in the baseline as a whole there are none. -1
+            where it is not known, and no table for a ratio that an older release did not count.
         compared: Per comparison, the deciding statistics.
         distant: Per method key, float64 (2, blocks, c): for each block, what the chunks outside it lie from the rest
             when this block is left out of it too. Mean of the statistic on its squared scale and of 1/n + 1/N, over
             the chunks that have rows enough; nan where there are none. A null fitted by these has not seen the block.
+        whole: Per ratio of the model's whole rows, int64 (k,): rows it counts, -1 where it is not known.
     """
 
     starts_ns: npt.NDArray[np.int64] | None
@@ -94,7 +97,11 @@ class Chunks:
     ratios: Mapping[str, npt.NDArray[np.int64]]
     compared: Mapping[Comparison, Compared]
     distant: Mapping[str, Floats] = field(default_factory=dict)
+    whole: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
 
+
+ROLLING_NS = 7 * DAY_NS
+"""How far back chunks are compared with those before them unless told otherwise."""
 
 BLOCKS = 4
 """Blocks of chunks that are left out in turn."""
@@ -166,6 +173,8 @@ class Baseline:
             nobody has to replay the chunks again, and no part of what the content hash is of.
         content_hash: SHA-256 of the content in hexadecimal; empty before it was written.
         hours: int64 (168,): rows by hour of the week; None in baselines that are not seasonal.
+        zone: Time zone of these hours.
+        rolling_ns: How far back its chunks are compared with those before them, for rolling comparisons.
         segments: By label (`country=DE`), the same of the rows of one segment: counts and chunks of its own in the bins
             of the whole, without a sample.
     """
@@ -183,6 +192,8 @@ class Baseline:
     levels: Mapping[str, float] = field(default_factory=dict)
     content_hash: str = ""
     hours: npt.NDArray[np.int64] | None = None
+    zone: str = UTC
+    rolling_ns: int = ROLLING_NS
     segments: Mapping[str, "Baseline"] = field(default_factory=dict)
 
     @cached_property
@@ -193,7 +204,7 @@ class Baseline:
             tuple(each.column for each in self.columns),
             tuple(each.bins for each in self.columns),
             np.nan_to_num(np.array(centers, dtype=np.float64)),
-            by_hour=self.hours is not None,
+            zone=None if self.hours is None else self.zone,
         )
 
     @cached_property

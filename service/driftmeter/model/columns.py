@@ -15,10 +15,14 @@ class Role(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a column holds: float64 numbers, or strings from a set."""
+    """What a column holds: float64 numbers, strings from a set, or vectors of float64.
+
+    Vectors become columns of numbers before anything is counted: no bins are made of them.
+    """
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
+    EMBEDDING = "embedding"
 
 
 SCORED_ROLES = (Role.FEATURE, Role.PREDICTION, Role.PROBABILITY)

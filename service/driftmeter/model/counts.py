@@ -4,7 +4,7 @@ They do not depend on the order of rows nor on how these were cut into batches a
 sums, smallest and largest values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Self
@@ -121,6 +121,11 @@ class Counts:
         """These counts."""
         return self
 
+    @property
+    def memory_bytes(self) -> int:
+        """Room that it takes, but for a few objects."""
+        return _memory_bytes(self, _DENSE)
+
     def packed(self) -> "PackedCounts":
         """The same with empty bins and zero digits left out, in arrays of its own; of one window."""
         bins, sums = self.bins[0], self.sums.reshape(-1)
@@ -142,7 +147,11 @@ class Counts:
 
     def window(self, index: int) -> "Counts":
         """Window `index` alone, as a view."""
-        part = slice(index, index + 1)
+        return self.part(index, index + 1)
+
+    def part(self, first: int, stop: int) -> "Counts":
+        """Windows `first` to `stop`, as a view."""
+        part = slice(first, stop)
         return Counts(**{name: getattr(self, name)[part] for name in (*_DENSE, *_LISTS)})
 
     def add(self, other: "Counts | PackedCounts") -> None:
@@ -238,6 +247,11 @@ class PackedCounts:
         counts.samples[:] = self.samples
         return counts
 
+    @property
+    def memory_bytes(self) -> int:
+        """Room that it takes, but for a few objects."""
+        return _memory_bytes(self, _PACKED)
+
     def state(self) -> dict[str, Any]:
         """The arrays by name."""
         arrays = {name: getattr(self, name) for name in _PACKED}
@@ -276,6 +290,13 @@ def stack(parts: list[Counts]) -> Counts:
     joined: dict[str, Any] = {name: np.concatenate([getattr(each, name) for each in parts]) for name in _DENSE}
     joined |= {name: [item for each in parts for item in getattr(each, name)] for name in _LISTS}
     return Counts(**joined)
+
+
+def _memory_bytes(counts: Counts | PackedCounts, names: Sequence[str]) -> int:
+    arrays = [getattr(counts, name) for name in names]
+    arrays += [array for each in counts.contents for array in (each.hashes, each.rows)]
+    arrays += [array for each in counts.samples for array in (each.keys, each.times_ns, each.traces, each.values)]
+    return sum(int(array.nbytes) for array in arrays)
 
 
 def _contents(tree: object, windows: int) -> list[Contents]:

@@ -21,18 +21,19 @@ class Layout:
         bins: Each one's bins, in the same order.
         centers: float64 (columns,): the value about which moments are summed (the reference mean), 0 for
             categorical columns. Feature units.
-        by_hour: Rows are counted by hour of the week too: seasonal comparisons ask for it.
+        zone: Time zone of the hours of the week that rows are counted by too: seasonal comparisons ask for it. None:
+            they are not.
     """
 
     columns: tuple[Column, ...]
     bins: tuple[Bins, ...]
     centers: npt.NDArray[np.float64]
-    by_hour: bool = False
+    zone: str | None = None
 
     @property
     def hours(self) -> int:
         """By how many hours of the week rows are counted: all, or none."""
-        return HOURS_OF_WEEK if self.by_hour else 0
+        return HOURS_OF_WEEK if self.zone else 0
 
     @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:
@@ -47,7 +48,7 @@ class Layout:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal: the same for layouts whose counts can be added."""
-        digest = hashlib.sha256(f"{self.by_hour}{len(self.columns)}".encode())
+        digest = hashlib.sha256(f"{self.zone}{len(self.columns)}".encode())
         for column, bins, center in zip(self.columns, self.bins, self.centers.tolist(), strict=True):
             if isinstance(bins, NumericBins):
                 said: object = ("numeric", center)

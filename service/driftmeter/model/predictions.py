@@ -21,8 +21,8 @@ FIXED_FIELDS = (
     pa.field("dropped_attributes_count", pa.uint32(), nullable=False),
 )
 """Fields every batch starts with. Data fields follow, named `Column.field`: float64 for numeric columns
-(null is missing, NaN and infinities are kept), dictionary<int32, string> for categorical ones, and fixed-size lists of
-float64 for embeddings."""
+(null is missing, NaN and infinities are kept), dictionary<int32, string> for categorical ones, and list<float64> for
+embeddings."""
 
 
 class ModelKey(NamedTuple):

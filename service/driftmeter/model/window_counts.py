@@ -41,6 +41,11 @@ class WindowCounts:
         """Some of its rows."""
         return self.counts.samples[0]
 
+    @property
+    def memory_bytes(self) -> int:
+        """Room that its counts take."""
+        return self.counts.memory_bytes + (self.beside.memory_bytes if self.beside else 0)
+
     def state(self) -> Tree:
         """All of it, for `from_state`."""
         counts = self.counts.packed() if isinstance(self.counts, Counts) else self.counts

@@ -60,6 +60,12 @@ class WindowLength(NamedTuple):
         name = self.name if self.overlap == 1 else self.name.split()[0]
         return WindowLength(name, self.length_ns, self.rows, self.length_ns, self.rows)
 
+    @property
+    def step(self) -> "WindowLength":
+        """Windows as long as one step, which windows that overlap share: `1h` of `24h every 1h`."""
+        name = self.name if self.overlap == 1 else self.name.split()[-1]
+        return WindowLength(name, self.hop_ns, self.hop_rows, self.hop_ns, self.hop_rows)
+
 
 def parse_duration_ns(text: str) -> int:
     """Nanoseconds of `5m`, `90s`, `24h`, `7d` or `250ms`; raises ConfigError for anything else, and beyond 10 years."""

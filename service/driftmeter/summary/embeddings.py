@@ -9,21 +9,30 @@ at once see what moves several.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from driftmeter.model.compiled import frozen, kernel
+
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+VECTORS = pa.list_(pa.float64())
+"""How columns of embeddings are held: lists of any length, since rows may differ in it."""
+
+DIMENSIONS_MAX = 4_096
+"""Longest vector that is taken; longer ones are values of the wrong type."""
 
 COMPONENTS = 4
 DISTANCE = "distance"
 DERIVED = ("norm", "cosine", DISTANCE, *(f"component_{number}" for number in range(1, COMPONENTS + 1)))
 """What an embedding's columns are called behind its own name and a dot."""
 
-ROWS_MAX = 4_096
-"""Vectors of the baseline from which its directions are found."""
-
+_NORM, _COSINE, _DISTANCE, _COMPONENT = range(4)  # Rows of what `_measure_rows` writes.
 _STEPS = 30  # Of the iteration; directions that differ by a tenth in variance are told apart.
 _SEED = 3
 
@@ -44,14 +53,16 @@ class Frame:
     spread: float
 
     @classmethod
-    def of(cls, vectors: Floats) -> "Frame":
-        """The frame of a baseline's vectors, float64 (n, d), n >= 1.
+    def of(cls, mean: Floats, vectors: Floats) -> "Frame":
+        """The frame of a baseline.
 
-        The directions are found by subspace iteration from fixed random numbers, on at most `ROWS_MAX` evenly spread
-        vectors. Cost: O(n · d).
+        The directions are found by subspace iteration from fixed random numbers. Cost: O(n · d).
+
+        Args:
+            mean: float64 (d,): of all its vectors.
+            vectors: float64 (n, d), n >= 1: some of them, evenly spread.
         """
-        mean = vectors.mean(axis=0)
-        some = vectors[:: -(-len(vectors) // ROWS_MAX)] - mean
+        some = vectors - mean
         basis = np.random.default_rng(_SEED).normal(size=(vectors.shape[1], COMPONENTS))
         for _ in range(_STEPS):
             basis, _ = np.linalg.qr(some.T @ (some @ basis))
@@ -77,43 +88,96 @@ class Frame:
         return cls(numbers[0], numbers[1:-1], float(numbers[-1, 0]))
 
 
+class Vectors(NamedTuple):
+    """A column of embeddings as kernels read it.
+
+    Attributes:
+        values: float64: the numbers of all vectors, and perhaps others between them.
+        starts: int64 (rows,): where each row's begin.
+        sizes: int64 (rows,): how many each has; -1 where a row has no vector, or one with an element that is null.
+        given: bool (rows,): rows that have a vector, whatever is in it. An empty list is none, as in spans.
+    """
+
+    values: Floats
+    starts: Ints
+    sizes: Ints
+    given: Flags
+
+    @classmethod
+    def of(cls, column: pa.ListArray) -> "Vectors":
+        """Of a column of type `VECTORS`."""
+        offsets = column.offsets.to_numpy().astype(np.int64)
+        starts, sizes = offsets[:-1], np.diff(offsets)
+        given = sizes > 0
+        if column.null_count:
+            given &= column.is_valid().to_numpy(zero_copy_only=False)
+        whole = given
+        if column.values.null_count:
+            gaps = np.concatenate(([0], np.cumsum(column.values.is_null().to_numpy(zero_copy_only=False))))
+            whole = given & (gaps[offsets[1:]] == gaps[starts])
+        return cls(column.values.to_numpy(zero_copy_only=False), starts, np.where(whole, sizes, -1), given)
+
+    def fitting(self, dimensions: int) -> Flags:
+        """Rows with a vector of so many numbers, finite or not: bool (rows,)."""
+        return np.asarray(self.sizes == dimensions)
+
+    def finite(self) -> Flags:
+        """Rows with a vector of finite numbers alone: bool (rows,)."""
+        found = np.zeros(len(self.sizes), np.bool_)
+        _find_finite(frozen(self.values), frozen(self.starts), frozen(self.sizes), found)
+        return found
+
+    def add_to(self, total: Floats, rows: Flags) -> None:
+        """Add the vectors of some rows, all as long as `total`, to it, one after the other."""
+        _add_rows(frozen(self.values), frozen(self.starts), np.flatnonzero(rows), total)
+
+    def take(self, rows: npt.NDArray[np.intp], dimensions: int) -> Floats:
+        """float64 (rows, dimensions): the vectors of some rows, each of so many numbers."""
+        return np.asarray(self.values[self.starts[rows][:, None] + np.arange(dimensions)])
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them; afterwards no call compiles."""
+    vectors = Vectors.of(pa.array([[1.0]], VECTORS))
+    vectors.add_to(np.zeros(1), vectors.finite())
+    measure(pa.array([[1.0]], VECTORS), Frame(np.ones(1), np.zeros((COMPONENTS, 1)), 1.0))
+
+
 def derived_fields(field: str) -> tuple[str, ...]:
     """Fields of the columns that a field of embeddings becomes."""
     return tuple(f"{field}.{name}" for name in DERIVED)
 
 
-def vectors_of(column: pa.Array) -> Floats:
-    """float64 (rows, d): the vectors of a fixed-size list; NaN in rows without one."""
-    flat = column.flatten() if not column.null_count else column.fill_null([0.0] * column.type.list_size).flatten()
-    vectors = flat.to_numpy(zero_copy_only=False).reshape(len(column), -1)
-    if not column.null_count:
-        return np.asarray(vectors, np.float64)
-    return np.where(column.is_null().to_numpy(zero_copy_only=False)[:, None], np.nan, vectors)
+def measure(column: pa.ListArray, frame: Frame) -> tuple[list[pa.Array], Flags]:
+    """`DERIVED` of each row, float64 (rows,) each, and bool (rows,): values of the wrong type.
 
-
-def measure(vectors: Floats, frame: Frame) -> list[pa.Array]:
-    """`DERIVED` of each row, float64 (rows,) each.
+    Numbers are added up in the order of a vector's elements: they depend on the vector alone, bit for bit.
 
     Args:
-        vectors: float64 (rows, d).
+        column: Of type `VECTORS`.
         frame: Of the baseline.
 
     Returns:
-        Null where a vector is missing, has a number that is not finite, or has another length than the baseline's;
-        the cosine also where a vector or the mean is zero.
+        Null where a vector is missing, or is of the wrong type: of another length than the baseline's, or with an
+        element that is null. Not finite where an element is not, or where a sum overflows. The cosine is null also
+        where a vector or the mean is zero.
+
+    Cost: some nanoseconds for each element.
     """
-    rows = len(vectors)
-    if vectors.shape[1] != len(frame.mean):
-        return [pa.nulls(rows, pa.float64()) for _ in DERIVED]
-    fine = np.isfinite(vectors).all(axis=1)
-    with np.errstate(all="ignore"):
-        centered = vectors - frame.mean
-        norm, length = np.linalg.norm(vectors, axis=1), float(np.linalg.norm(frame.mean))
-        cosine = np.clip(vectors @ frame.mean / (norm * length), -1, 1)
-        distance = np.linalg.norm(centered, axis=1) / frame.spread
-        components = (centered @ frame.directions.T).T
-        numbers = [norm, cosine, distance, *components]
-        return [pa.array(each, pa.float64(), mask=~fine | ~np.isfinite(each)) for each in numbers]
+    vectors = Vectors.of(column)
+    fits = vectors.fitting(len(frame.mean))
+    numbers = np.zeros((len(DERIVED), len(column)))
+    axes = np.concatenate((frame.mean[None], frame.directions))
+    _measure_rows(frozen(vectors.values), frozen(vectors.starts), frozen(fits), frozen(axes), numbers)
+    numbers[_DISTANCE] /= frame.spread
+    masks = [~fits] * len(DERIVED)
+    length = float(np.linalg.norm(frame.mean))
+    masks[_COSINE] = ~fits | (numbers[_NORM] == 0) | (length == 0)
+    if length > 0:
+        with np.errstate(all="ignore"):  # A norm of zero gives nothing.
+            numbers[_COSINE] = np.clip(numbers[_COSINE] / (numbers[_NORM] * length), -1, 1)
+    arrays = [pa.array(each, pa.float64(), mask=mask) for each, mask in zip(numbers, masks, strict=True)]
+    return arrays, vectors.given & ~fits
 
 
 def with_measured(
@@ -122,7 +186,8 @@ def with_measured(
     """Rows with what their embeddings become in the place of these, and the mismatches of the columns.
 
     Args:
-        rows: One row per prediction; embeddings are fixed-size lists of float64.
+        rows: One row per prediction; embeddings are of type `VECTORS`. What a column of another type has is of the
+            wrong type.
         mismatches: Row numbers whose value had the wrong type, by field name.
         frames: By the field of the embeddings.
     """
@@ -133,10 +198,59 @@ def with_measured(
         if column is None:
             continue
         fields = derived_fields(field)
-        listed = pa.types.is_fixed_size_list(column.type)
-        vectors = vectors_of(column) if listed else np.full((rows.num_rows, len(frame.mean)), np.nan)
-        columns |= zip(fields, measure(vectors, frame), strict=True)
-        rows_of_it = wrong.pop(field, None)
-        if rows_of_it is not None:
-            wrong |= dict.fromkeys(fields, rows_of_it)
+        if column.type == VECTORS:
+            measured, unfit = measure(column, frame)
+        else:
+            measured = [pa.nulls(len(column), pa.float64())] * len(DERIVED)
+            unfit = column.is_valid().to_numpy(zero_copy_only=False)
+        columns |= zip(fields, measured, strict=True)
+        found = np.union1d(wrong.pop(field, np.empty(0, np.uint32)), np.flatnonzero(unfit)).astype(np.uint32)
+        if len(found):
+            wrong |= dict.fromkeys(fields, found)
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)), wrong
+
+
+@kernel
+def _find_finite(values: Floats, starts: Ints, sizes: Ints, found: Flags) -> None:
+    for row in range(len(starts)):
+        finite = sizes[row] >= 0
+        for k in range(starts[row], starts[row] + sizes[row]):
+            finite = finite and np.isfinite(values[k])
+        found[row] = finite
+
+
+@kernel
+def _add_rows(values: Floats, starts: Ints, rows: Ints, total: Floats) -> None:
+    for row in rows:
+        for k in range(len(total)):
+            total[k] += values[starts[row] + k]
+
+
+@kernel
+def _measure_rows(values: Floats, starts: Ints, fits: Flags, axes: Floats, numbers: Floats) -> None:
+    """Norms, products with the mean, distances and components; rows that do not fit stay zero.
+
+    The first of the axes is the mean.
+    """
+    for row in range(len(starts)):
+        if not fits[row]:
+            continue
+        first = starts[row]
+        square = product = apart = one = two = three = four = 0.0
+        for k in range(axes.shape[1]):
+            value = values[first + k]
+            gap = value - axes[0, k]
+            square += value * value
+            product += value * axes[0, k]
+            apart += gap * gap
+            one += gap * axes[1, k]
+            two += gap * axes[2, k]
+            three += gap * axes[3, k]
+            four += gap * axes[4, k]
+        numbers[_NORM, row] = np.sqrt(square)
+        numbers[_COSINE, row] = product
+        numbers[_DISTANCE, row] = np.sqrt(apart)
+        numbers[_COMPONENT, row] = one
+        numbers[_COMPONENT + 1, row] = two
+        numbers[_COMPONENT + 2, row] = three
+        numbers[_COMPONENT + 3, row] = four

@@ -166,7 +166,7 @@ def _prepare(
         if column.field in mismatches
     ]
     samples = _sampled(tables, plan, batch, ordered, places, counts)
-    hours = _by_hour(rows, slots, windows) if layout.by_hour else None
+    hours = _by_hour(rows, slots, windows, layout.zone) if layout.zone else None
     columns = Columns(tables.numbers.column, plan.numbers), Columns(tables.names.column, plan.names)
     whole = tables.rows.read(rows, batch.address, *columns, ordered, counts)
     return _Prepared(tables, plan, batch, ordered, places, wrong, samples, whole, np.empty(BLOCK_ROWS), hours)
@@ -200,9 +200,9 @@ def _sampled(
     return changed
 
 
-def _by_hour(rows: pa.RecordBatch, slots: npt.NDArray[np.int32], windows: int) -> npt.NDArray[np.uint64]:
+def _by_hour(rows: pa.RecordBatch, slots: npt.NDArray[np.int32], windows: int, zone: str) -> npt.NDArray[np.uint64]:
     """uint64 (windows, 168): rows by window and hour of the week."""
-    hours = hours_of_week(rows.column("event_time").view("int64").to_numpy())
+    hours = hours_of_week(rows.column("event_time").view("int64").to_numpy(), zone)
     cells = np.bincount(slots * np.int64(HOURS_OF_WEEK) + hours, minlength=windows * HOURS_OF_WEEK)
     return cells.reshape(windows, HOURS_OF_WEEK).astype(np.uint64)
 

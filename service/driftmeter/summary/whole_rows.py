@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from driftmeter.model.bins import NumericBins
 from driftmeter.model.compiled import inlined, kernel
 from driftmeter.model.contents import Contents, Hashes
 from driftmeter.model.counts import NEVER_NS, Counts, Dropped
 from driftmeter.model.exact import bits_of
 from driftmeter.model.layout import Layout
 from driftmeter.summary.arrow import (
+    Exported,
     byte_at,
     child_of,
     data_of,
@@ -106,11 +108,12 @@ class RowReader:
                 find_newest(address, columns, times, slots, newest)
         if "dropped_attributes_count" in present:
             dropped = _dropped(rows, slots, len(counts.rows))
-        if "span_key" in present:
-            contents = self._contents(self._hashes(rows.num_rows, address, numbers, names), slots, counts)
+        if "span_key" in present or "row_index" in present:
+            contents = self._contents(self.hashes(rows.num_rows, address, numbers, names), slots, counts)
         return WholeRows(newest, dropped, contents)
 
-    def _hashes(self, rows: int, address: int, numbers: Columns, names: Columns) -> Hashes:
+    def hashes(self, rows: int, address: int, numbers: Columns, names: Columns) -> Hashes:
+        """uint64 (rows,): of the content of each row; arguments as for `read`."""
         hashes = np.zeros(rows, np.uint64)
         hash_numbers(address, numbers, self._salts, hashes)
         hash_names(address, names, self._salts, np.empty(distinct_max(address, names.child), np.uint64), hashes)
@@ -124,6 +127,20 @@ class RowReader:
             Contents.of(hashes[first:end], known) if end > first else known
             for known, first, end in zip(counts.contents, bounds[:-1], bounds[1:], strict=True)
         ]
+
+
+def hash_contents(layout: Layout, rows: pa.RecordBatch) -> Hashes:
+    """uint64 (rows,): of the content of each row, those of parts of the columns add up to those of all.
+
+    Args:
+        layout: The columns.
+        rows: Fields named `Column.field`, all that the layout has: float64 or dictionary<int32, string>.
+    """
+    numeric = np.array([isinstance(each, NumericBins) for each in layout.bins])
+    children = np.array([rows.schema.get_field_index(each.field) for each in layout.columns], np.int64)
+    batch = Exported(rows)
+    numbers, names = (Columns(np.flatnonzero(each), children[each]) for each in (numeric, ~numeric))
+    return RowReader(layout).hashes(rows.num_rows, batch.address, numbers, names)
 
 
 def _dropped(rows: pa.RecordBatch, slots: Slots, windows: int) -> npt.NDArray[np.uint64] | None:

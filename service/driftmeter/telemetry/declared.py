@@ -22,6 +22,7 @@ from driftmeter.telemetry.outcomes import (
     SpanOutcome,
     SpanReason,
     ValueReason,
+    WithheldReason,
 )
 
 _OPEN: frozenset[str] | None = None
@@ -158,6 +159,11 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
     SelfMetric("driftmeter_evaluate_seconds", "histogram", "Time to evaluate closed windows."),
     SelfMetric("driftmeter_models_without_baseline", "gauge", "Models that are not compared, for want of a baseline."),
     SelfMetric(
+        "driftmeter_models_without_version",
+        "gauge",
+        "Models that are not compared with another version as configured: it has no rows, or other bins.",
+    ),
+    SelfMetric(
         "driftmeter_model_baseline_info",
         "gauge",
         "Always 1; the labels say with which baseline a model is compared. `provisional` ones carry no verdict yet.",
@@ -174,6 +180,12 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
         "counter",
         "Windows whose rows are not compared, since the model's baseline or windows are others now, by reason.",
         {"reason": _closed(GivenUpReason)},
+    ),
+    SelfMetric(
+        "driftmeter_samples_withheld_total",
+        "counter",
+        "Values of evaluated windows that are sent nowhere, by reason; they are not among those produced.",
+        {"reason": _closed(WithheldReason)},
     ),
     SelfMetric(
         "driftmeter_samples_total",

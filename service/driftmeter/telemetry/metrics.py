@@ -32,6 +32,7 @@ from driftmeter.telemetry.outcomes import (
     SpanOutcome,
     SpanReason,
     ValueReason,
+    WithheldReason,
 )
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "SpanReason",
     "Telemetry",
     "ValueReason",
+    "WithheldReason",
 ]
 
 _BY_NAME = {metric.name: metric for metric in SELF_METRICS}
@@ -104,9 +106,11 @@ class Telemetry:
         self.internal_errors = self._counter("driftmeter_internal_errors_total")
         self.evaluate_seconds = self._histogram("driftmeter_evaluate_seconds")
         self.models_without_baseline = self._gauge("driftmeter_models_without_baseline")
+        self.models_without_version = self._gauge("driftmeter_models_without_version")
         self.model_baseline_info = self._gauge("driftmeter_model_baseline_info")
         self.baseline_reloads = self._counter("driftmeter_baseline_reloads_total")
         self.windows_given_up = self._counter("driftmeter_windows_given_up_total")
+        self.samples_withheld = self._counter("driftmeter_samples_withheld_total")
         self.samples = self._counter("driftmeter_samples_total")
         self.samples_dropped = self._counter("driftmeter_samples_dropped_total")
         self.queue_samples = self._gauge("driftmeter_queue_samples")

@@ -44,7 +44,7 @@ class RowOutcome(StrEnum):
 
 
 class GivenUpReason(StrEnum):
-    """Why windows that were open are not evaluated."""
+    """Why windows that were open, or waited for their evaluation, are not evaluated."""
 
     OTHER_BINS = "other_bins"
     """The model has a baseline with other bins than the one they were counted for."""
@@ -52,6 +52,8 @@ class GivenUpReason(StrEnum):
     """Other window lengths are configured than before."""
     NO_BASELINE = "no_baseline"
     """The baseline's file is gone."""
+    OTHER_SEGMENTS = "other_segments"
+    """Of segments that the configuration or the baseline does not name any more."""
 
 
 class RequestResult(StrEnum):
@@ -119,6 +121,13 @@ class SnapshotResult(StrEnum):
     OK = "ok"
     FAILED = "failed"
     """It could not be written; the one before it stays, and the log says why."""
+
+
+class WithheldReason(StrEnum):
+    """Why a value of an evaluated window is not sent anywhere."""
+
+    MAX_SERIES = "max_series"
+    """The model has more series than `export.max_series`."""
 
 
 class RemovalReason(StrEnum):
