@@ -251,7 +251,8 @@ class _Work:
             values = batch.column(0)
             missing += values.null_count
             known = values.drop_null().to_numpy(zero_copy_only=False)
-            finite = known[np.isfinite(known)]
+            usable = np.isfinite(known)
+            finite = known if usable.all() else known[usable]
             np.add(finite, 0.0, out=numbers[there : there + len(finite)])  # A negative zero becomes a zero.
             there += len(finite)
         return numbers[:there], missing

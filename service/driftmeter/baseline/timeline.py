@@ -58,6 +58,7 @@ class Timeline:
         self._origin = 0
         self._rows = data.count
         self._blocks: dict[str, Ints] = {}
+        self._kept: dict[str, tuple[tuple[int, int], npt.NDArray[np.int32]]] = {}
         self._steps: npt.NDArray[np.int32] | Ints = np.empty(data.count if self._step_ns else 0, np.int32)
         self.start_ns: int | None = None
         self.end_ns: int | None = None
@@ -83,7 +84,17 @@ class Timeline:
         return self._windows.get(length.name)
 
     def slots(self, length: WindowLength, first: int, stop: int) -> npt.NDArray[np.int32]:
-        """int32 (stop - first,): the window of each of the rows `first` to `stop`, numbered from 0 in order."""
+        """int32 (stop - first,): the window of each of the rows `first` to `stop`, numbered from 0 in order.
+
+        The last ones of each length are kept, since one column after the other asks for them: not to be written to.
+        """
+        kept = self._kept.get(length.name)
+        if kept is None or kept[0] != (first, stop):
+            kept = (first, stop), self._slots(length, first, stop)
+            self._kept[length.name] = kept
+        return kept[1]
+
+    def _slots(self, length: WindowLength, first: int, stop: int) -> npt.NDArray[np.int32]:
         if length.by_rows:
             return (np.arange(first, stop) // length.rows).astype(np.int32)
         steps = self._steps[first:stop]

@@ -36,16 +36,15 @@ def order_rows(slots: npt.NDArray[np.int32], windows: int) -> Slots:
     """Rows by window. Raises ValueError for a window that is not among `windows`."""
     if not len(slots):
         return Slots(_IN_ORDER, np.zeros(windows + 1, np.int64))
-    least, most = int(slots.min()), int(slots.max())
+    in_order = bool((slots[1:] >= slots[:-1]).all())
+    least, most = (int(slots[0]), int(slots[-1])) if in_order else (int(slots.min()), int(slots.max()))
     if least < 0 or most >= windows:
         raise ValueError(f"windows {least} to {most} of rows, where there are {windows}")
+    if in_order:  # As usual.
+        return Slots(_IN_ORDER, np.searchsorted(slots, np.arange(windows + 1, dtype=np.int32)).astype(np.int64))
     bounds = np.zeros(windows + 1, np.int64)
-    if least == most:  # As usual.
-        bounds[most + 1 :] = len(slots)
-        return Slots(_IN_ORDER, bounds)
     np.cumsum(np.bincount(slots, minlength=windows), out=bounds[1:])
-    in_order = bool((slots[1:] >= slots[:-1]).all())
-    return Slots(_IN_ORDER if in_order else np.argsort(slots, kind="stable").astype(np.int32), bounds)
+    return Slots(np.argsort(slots, kind="stable").astype(np.int32), bounds)
 
 
 _IN_ORDER = np.empty(0, np.int32)
