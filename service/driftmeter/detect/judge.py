@@ -115,16 +115,12 @@ class Calibration:
 
     def exceeding(self, found: Mapping[str, Surprise], measured: Measured) -> Floats:
         """float64 (w, units): the level from which on each unit exceeds, see `Units.exceeding`."""
-        pvalue = self.units.gather({key: each.pvalue for key, each in found.items()})
-        excess = self.units.gather({key: each.excess for key, each in found.items()})
-        w, c = measured.values.shape
-        sufficient = np.ones((len(GROUPS), w, c + 1), np.bool_)
-        for group, (key, *_) in enumerate(GROUPS):
-            if key in MODEL_RATIOS:
-                sufficient[group, :, -1] = measured.rows >= self._config.min_rows
-            elif key != ROWS:
-                rows = measured.behind(RATIOS[key]) if key in RATIOS else measured.values
-                sufficient[group, :, :-1] = rows >= self._config.min_rows
+        pvalue, excess = ({key: getattr(each, name) for key, each in found.items()} for name in ("pvalue", "excess"))
+        least = self._config.min_rows
+        sufficient = {key: measured.behind(spec) >= least for key, spec in RATIOS.items()}
+        sufficient |= dict.fromkeys(MODEL_RATIOS, (measured.rows >= least)[:, None])
+        sufficient[ROWS] = np.ones((len(measured.rows), 1), np.bool_)
+        sufficient[DECIDING_METHODS[0]] = measured.values >= least
         return self.units.exceeding(pvalue, excess, sufficient)
 
     @property
@@ -251,7 +247,7 @@ class Calibration:
     def _measured_chunks(self, window: WindowLength, inside: npt.NDArray[np.intp]) -> Measured:
         chunks = self._baseline.chunks[window.name]
         compared = chunks.compared[self._kind]
-        unknown = np.full(chunks.values.shape, -1)
+        unknown = np.broadcast_to(np.int64(-1), chunks.values.shape)
         return Measured(
             starts_ns=None if chunks.starts_ns is None or window.by_rows else chunks.starts_ns[inside],
             rows=chunks.rows[inside].astype(np.float64),

@@ -146,7 +146,7 @@ class Measured:
 
     def shared(self, spec: RatioSpec) -> Floats:
         """float64 (w, c): the rows that a ratio is a share of, or steps of time."""
-        return np.full(self.values.shape, float(TIME_STEPS)) if spec.of_time else self.behind(spec)
+        return np.broadcast_to(float(TIME_STEPS), self.values.shape) if spec.of_time else self.behind(spec)
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,17 +350,16 @@ def _fit(  # noqa: PLR0913 - as `build_nulls`.
     if compared is None:
         return None
     keep = np.ones(len(chunks.rows), np.bool_) if block is None else chunks.blocks != block
-    values = chunks.values.astype(np.float64)
+    values, against = chunks.values[keep].astype(np.float64), compared.rows[keep]
     methods = {
-        key: _fit_method(values[keep], compared.rows[keep], compared.squared[key][keep], noise[key], min_rows)
-        for key in DECIDING_METHODS
+        key: _fit_method(values, against, compared.squared[key][keep], noise[key], min_rows) for key in DECIDING_METHODS
     }
     if block is not None and kind is Comparison.REST:
         for key in chunks.distant:
             methods[key] = _unseen_by(block, methods[key], chunks.distant[key], noise[key])
     rows = chunks.rows[keep].astype(np.float64)
-    chunked = Measured(None, rows, values[keep], rows, {}, {})
-    unknown = np.full(values.shape, -1.0)
+    chunked = Measured(None, rows, values, rows, {}, {})
+    unknown = np.broadcast_to(-1.0, chunks.values.shape)
     ratios = {
         key: _fit_ratio(chunks.ratios.get(key, unknown)[keep].astype(np.float64), chunked.shared(spec), min_rows)
         for key, spec in RATIOS.items()

@@ -103,35 +103,31 @@ class Units:
         column, group = np.nonzero(there.T)
         return column, group
 
-    def gather(self, by_key: Mapping[str, Floats]) -> Floats:
-        """(deciding keys, w, c + 1) of (w, c) per method and ratio and (w, 1) for the model's own; nan elsewhere."""
-        w = len(by_key[ROWS])
-        table = np.full((len(DECIDING_KEYS), w, len(self.columns) + 1), np.nan)
-        for place, key in enumerate(DECIDING_KEYS):
-            part = table[place, :, -1:] if key in MODEL_KEYS else table[place, :, :-1]
-            part[:] = by_key[key]
-        return table
-
-    def exceeding(self, pvalue: Floats, excess: Floats, sufficient: Bools) -> Floats:
+    def exceeding(
+        self, pvalue: Mapping[str, Floats], excess: Mapping[str, Floats], sufficient: Mapping[str, Bools]
+    ) -> Floats:
         """float64 (w, units): the smallest surprise of each unit whose excess is large enough.
 
         Args:
-            pvalue: float64 (deciding keys, w, c + 1).
-            excess: The same shape.
-            sufficient: bool (groups, w, c + 1): whether there are rows enough.
+            pvalue: Per deciding key, float64 (w, c), or (w, 1) for the model's own.
+            excess: The same.
+            sufficient: Per first key of each group, bool of that shape: whether there are rows enough.
 
         Returns:
             The level from which on a window exceeds; infinite where no excess is large enough, nan where the window
             cannot be judged.
         """
-        large = np.where(excess >= self.min_effect[:, None, :], pvalue, np.inf)
-        large[np.isnan(pvalue)] = np.nan
-        found = np.empty((pvalue.shape[1], len(self.group)))
+        found = np.empty((len(pvalue[ROWS]), len(self.group)))
         for group, keys in enumerate(GROUPS):
             mine = np.flatnonzero(self.group == group)
-            places = [DECIDING_KEYS.index(key) for key in keys]
-            least = np.fmin.reduce(large[places][:, :, self.column[mine]], axis=0)
-            found[:, mine] = np.where(sufficient[group][:, self.column[mine]], least, np.nan)
+            column = self.column[mine]
+            place = np.zeros_like(column) if keys[0] in MODEL_KEYS else column
+            least = np.full((len(found), len(mine)), np.nan)
+            for key in keys:
+                own, smallest = pvalue[key][:, place], self.min_effect[DECIDING_KEYS.index(key), column]
+                large = (excess[key][:, place] >= smallest) | np.isnan(own)
+                np.fmin(least, np.where(large, own, np.inf), out=least)
+            found[:, mine] = np.where(sufficient[keys[0]][:, place], least, np.nan)
         return found
 
 
