@@ -13,6 +13,7 @@ from driftmeter.detect.config import DetectConfig
 from driftmeter.detect.judge import Calibration, calibration_of, calibrations_of
 from driftmeter.detect.level import choose_level
 from driftmeter.detect.null import Nulls, critical_squared
+from driftmeter.detect.preparing import Preparation
 from driftmeter.errors import ConfigError
 from driftmeter.methods import DECIDING_METHODS, METHODS
 from driftmeter.methods.ratios import MISSING, MODEL_KEYS, RATIOS
@@ -157,13 +158,11 @@ def shortfall(calibration: Calibration) -> str:
 def cells_to_replay(baseline: Baseline, settings: ModelConfig) -> int:
     """Chunks × columns that a service replays at its start, as their level is not in the file."""
     labels = settings.labels_of(baseline.segments)
+    judged, windows = comparable(baseline, settings.baseline), settings.window.parsed
     calibrations = [
-        calibrations_of(comparable(baseline, settings.baseline), kind, settings.detect, settings.window.parsed, labels)[
-            ""
-        ]
-        for kind in kinds_of(settings.baseline)
+        calibrations_of(judged, kind, settings.detect, windows, labels) for kind in kinds_of(settings.baseline)
     ]
-    return sum(each.replayed_cells for each in calibrations if not each.knows_level)
+    return Preparation(calibrations, windows).replayed_cells
 
 
 def check_detect(baseline: Baseline, config: DetectConfig, windows: Sequence[WindowLength]) -> None:

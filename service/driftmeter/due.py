@@ -91,7 +91,7 @@ class DueWindows:
                 self._held_back += 1
                 self._held_bytes += window.memory_bytes
                 continue
-            self._attempt("a window was not evaluated", model.key, partial(self._publish, model, window))
+            self._evaluate(model, window)
             evaluated += 1
         if evaluated:
             self._telemetry.evaluate_seconds.observe(self._clock.monotonic_seconds() - started)
@@ -127,7 +127,10 @@ class DueWindows:
         for window in [each for of, each in everything if of is model]:
             while not self._preparing.is_ready(model):
                 self._preparing.wait(None)
-            self._attempt("a window was not evaluated", model.key, partial(self._publish, model, window))
+            self._evaluate(model, window)
+
+    def _evaluate(self, model: WatchedModel, window: WindowCounts) -> None:
+        self._attempt("a window was not evaluated", model.key, partial(self._publish, model, window))
 
     def _let_go(self) -> None:
         """Windows that were held back and need not wait any more come first: they are older."""

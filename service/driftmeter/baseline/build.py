@@ -306,12 +306,9 @@ class _Work:
         step = max(1, _CELLS_MAX // Counts.cells(layout))
         for begin in range(0, windows, step):
             counts = Counts.zeros(layout, min(step, windows - begin))
-            first, stop = self.timeline.holding(length, begin, begin + step)
-            for batch in self.data.batches([field], times=timed, first=first, stop=stop):
-                slots = self.timeline.slots(length, first, first + batch.num_rows) - np.int32(begin)
-                inside = (slots >= 0) & (slots < step)
+            found = self.timeline.batches(self.data, [field], length, begin, begin + len(counts.rows), times=timed)
+            for _, batch, slots, inside in found:
                 fold(layout, batch if inside.all() else batch.filter(inside), slots[inside], counts)
-                first += batch.num_rows
             yield counts
 
 

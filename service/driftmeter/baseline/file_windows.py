@@ -107,12 +107,11 @@ class FileWindows:
         for first in range(0, self._parts, size):
             last = min(first + size, self._parts)
             counts = Counts.zeros(self._layout, last - first)
-            begin, end = self._timeline.holding(step, first, last)
-            for batch in self._current.batches(fields, times=self._current.timed, first=begin, stop=end):
-                slots = self._timeline.slots(step, begin, begin + batch.num_rows) - np.int32(first)
+            timed = self._current.timed
+            for begin, batch, slots, inside in self._timeline.batches(
+                self._current, fields, step, first, last, times=timed
+            ):
                 rows = _identified(batch, begin) if self._whole_rows else batch
-                begin += batch.num_rows
-                inside = (slots >= 0) & (slots < last - first)
                 rows = rows if inside.all() else rows.filter(pa.array(inside))
                 numbers, mismatches = self._derivation.numbers(rows, {})
                 fold(self._layout, numbers, slots[inside], counts, mismatches)

@@ -1,7 +1,7 @@
 """When rows were, as exactly as window lengths need it: which window each is in, without keeping their times."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,6 +121,20 @@ class Timeline:
                 np.maximum.at(newest, self.slots(length, first, first + len(times)), times)
             first += len(times)
         return found
+
+    def batches(
+        self, data: Rows, fields: Sequence[str], length: WindowLength, first: int, last: int, *, times: bool
+    ) -> Iterator[tuple[int, pa.RecordBatch, npt.NDArray[np.int32], npt.NDArray[np.bool_]]]:
+        """Rows of the same data that may be in the windows `first` to `last`, some fields of them.
+
+        With each batch come the number of its first row, its rows' windows counted from `first`, int32 (rows,), and
+        which of the rows are in these windows, bool (rows,).
+        """
+        begin, stop = self.holding(length, first, last)
+        for batch in data.batches(fields, times=times, first=begin, stop=stop):
+            slots = self.slots(length, begin, begin + batch.num_rows) - np.int32(first)
+            yield begin, batch, slots, (slots >= 0) & (slots < last - first)
+            begin += batch.num_rows
 
     def holding(self, length: WindowLength, first: int, last: int) -> tuple[int, int]:
         """The first row, and the one after the last, of all that may be in the windows `first` to `last`.
